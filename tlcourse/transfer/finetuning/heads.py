@@ -1,0 +1,74 @@
+"""A new output layer for a new task."""
+
+import math
+
+import torch
+from torch import nn
+
+from tlcourse.transfer.finetuning.lora import LoRA
+
+
+def replace_head(model: nn.Module, n_classes: int, *, generator: torch.Generator | None = None) -> str:
+    """Give a classifier a new, random output layer for n_classes. Returns its dotted name, ready as a
+    pattern.
+
+    The model's own `reset_classifier` is used where there is one (timm), else its last nn.Linear is
+    replaced (torchvision, transformers, plain models); a transformers config learns the new number of
+    labels. The new layer starts as nn.Linear does, trains even in a frozen model, and is on the old one's
+    device, in its type.
+    Raises ValueError for n_classes < 1 and where the last nn.Linear is no classifier.
+    """
+    if n_classes < 1:
+        raise ValueError(f"n_classes={n_classes} must be at least 1")
+    name, old = _find_head(model)
+    if hasattr(model, "reset_classifier"):
+        model.reset_classifier(n_classes)
+        name, new = _find_head(model)
+        new.to(old.weight.device, old.weight.dtype)
+    else:
+        new = nn.Linear(
+            old.in_features, n_classes, old.bias is not None, device=old.weight.device, dtype=old.weight.dtype
+        )
+        model.set_submodule(name, new)
+    _initialise(new, generator)
+    new.train(old.training)
+    config = getattr(model, "config", None)
+    if hasattr(config, "num_labels"):
+        config.num_labels = n_classes
+        model.num_labels = n_classes
+    return name
+
+
+def _find_head(model: nn.Module) -> tuple[str, nn.Linear]:
+    linears = [
+        (name, module) for name, module in model.named_modules() if isinstance(module, nn.Linear) and name
+    ]
+    if hasattr(model, "get_classifier"):
+        inside = set(model.get_classifier().modules())
+        linears = [(name, module) for name, module in linears if module in inside]
+    if not linears:
+        raise ValueError(f"{type(model).__name__} has no nn.Linear as its head; add one, or wrap the model")
+    name, head = linears[-1]
+    parent = model.get_submodule(name.rpartition(".")[0])
+    if isinstance(parent, LoRA):
+        raise ValueError(
+            f"the head {name.removesuffix('.base')} has a LoRA; merge_lora(model) before replace_head"
+        )
+    n_labels = getattr(getattr(model, "config", None), "num_labels", head.out_features)
+    if n_labels != head.out_features:
+        raise ValueError(
+            f"the last nn.Linear of {type(model).__name__}, {name}, has {head.out_features} outputs for "
+            f"config.num_labels={n_labels}: it is no classifier; "
+            "use a …ForSequenceClassification model, or wrap this one"
+        )
+    return name, head
+
+
+def _initialise(linear: nn.Linear, generator: torch.Generator | None) -> None:
+    device = generator.device if generator else "cpu"
+    bound = 1 / math.sqrt(linear.in_features)
+    with torch.no_grad():
+        for parameter in linear.parameters():
+            start = torch.empty(parameter.shape, device=device).uniform_(-bound, bound, generator=generator)
+            parameter.copy_(start)
+            parameter.requires_grad_(True)

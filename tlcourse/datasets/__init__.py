@@ -1,0 +1,42 @@
+"""Typed records out of the assets: sentences in four domains, solar cells, digits, clothes."""
+
+from tlcourse.datasets.images import Images, digits, fashion_mnist
+from tlcourse.datasets.sentiment import (
+    DOMAINS,
+    Sentence,
+    Split,
+    draw,
+    groups,
+    human_accuracy,
+    labels,
+    sentiment,
+    sentiment_split,
+    share_kept,
+    texts,
+    vader,
+    valences,
+)
+from tlcourse.datasets.solar import IndexSplit, SolarCells, solar_cells, solar_split
+
+__all__ = [
+    "DOMAINS",
+    "Images",
+    "IndexSplit",
+    "Sentence",
+    "SolarCells",
+    "Split",
+    "digits",
+    "draw",
+    "fashion_mnist",
+    "groups",
+    "human_accuracy",
+    "labels",
+    "sentiment",
+    "sentiment_split",
+    "share_kept",
+    "solar_cells",
+    "solar_split",
+    "texts",
+    "vader",
+    "valences",
+]

@@ -1,0 +1,273 @@
+"""Sentences with human sentiment ratings in four domains (Hutto & Gilbert 2014).
+
+At least 15 people rated each sentence from −4 (very negative) to 4 (very positive); valence is their mean.
+
+| domain     | sentences | duplicates | groups           | with abs(valence) ≥ 0.5 | VADER | one human |
+|------------|-----------|------------|------------------|-------------------------|-------|-----------|
+"""
+
+import html
+import json
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from tlcourse import assets
+from tlcourse.datasets._shuffle import cut_sizes, shuffled
+
+DOMAINS = ("films", "products", "editorials", "tweets")
+
+_FILES = {
+    "films": "movieReviewSnippets",
+    "products": "amazonReviewSnippets",
+    "editorials": "nytEditorialSnippets",
+    "tweets": "tweets",
+}
+_GROUPED = ("products", "editorials")  # ids are group_number; films and tweets stand alone
+
+# 30 tweets and their 170 variants in capitals and punctuation, written to test VADER's rules.
+_MADE_UP_ORIGINALS = (
+    *(2, 7, 9, 11, 15, 20, 30, 35, 58, 60, 73, 89, 100, 101, 114, 119, 124, 136, 169, 175, 203, 215, 220),
+    *(239, 242, 252, 253, 273, 288, 298),
+)
+_MADE_UP_RUNS = (
+    (1424, 1486),
+    (1818, 1876),
+    (2215, 2226),
+    (2849, 2855),
+    (3201, 3212),
+    (3550, 3554),
+    (3855, 3866),
+)
+MADE_UP_TWEETS = frozenset(
+    str(i)
+    for i in (*_MADE_UP_ORIGINALS, *(i for first, last in _MADE_UP_RUNS for i in range(first, last + 1)))
+)
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """One rated sentence.
+
+    id: the file's; group: what must not straddle a split (article, review, or the sentence itself);
+    valence: mean rating, −4…4; ratings: the single ones, integers; made_up: written to test VADER's rules.
+    """
+
+    id: str
+    domain: str
+    group: str
+    text: str
+    valence: float
+    ratings: tuple[int, ...]
+    made_up: bool
+
+
+@dataclass(frozen=True)
+class Split:
+    """Sentences to learn from, to choose with, and to test on.
+
+    Raises ValueError where a part is empty or has one class only, or where a group is in two parts.
+    """
+
+    train: tuple[Sentence, ...]
+    validation: tuple[Sentence, ...]
+    test: tuple[Sentence, ...]
+
+    def __post_init__(self) -> None:
+        seen: dict[tuple[str, str], str] = {}
+        for part in ("train", "validation", "test"):
+            sentences = getattr(self, part)
+            if not sentences:
+                raise ValueError(f"the {part} part is empty; lower min_valence or raise its share")
+            _require_both_classes(sentences, f"the {part} part")
+            for key in {(s.domain, s.group) for s in sentences}:
+                if seen.setdefault(key, part) != part:
+                    raise ValueError(
+                        f"group {key[1]!r} of {key[0]} is in {seen[key]} and in {part}; split by group"
+                    )
+
+
+@lru_cache(maxsize=len(DOMAINS))
+def sentiment(domain: str) -> tuple[Sentence, ...]:
+    """All sentences of a domain, in file order.
+
+    HTML entities are unescaped, runs of blanks folded, user handles masked as @user; letter case is kept. Of
+    sentences that are equal up to case and blanks the first is kept, so none can straddle a split.
+    Raises ValueError on an unknown domain or a malformed line, MissingAssetError where the asset is not cached.
+    """
+    _require_domain(domain)
+    ratings = {
+        fields[0]: _ratings(fields[3], fields[0])
+        for fields in _rows(f"{_FILES[domain]}_anonDataRatings.txt", 4)
+    }
+    sentences: dict[str, Sentence] = {}
+    for id, valence, raw in _rows(f"{_FILES[domain]}_GroundTruth.txt", 3):
+        if id not in ratings:
+            raise ValueError(
+                f"sentence {id} of {domain} has no ratings; run `tlcourse assets fetch sentiment`"
+            )
+        text = _clean(raw)
+        sentence = Sentence(
+            id=id,
+            domain=domain,
+            group=id.split("_")[0] if domain in _GROUPED else id,
+            text=text,
+            valence=float(valence),
+            ratings=ratings[id],
+            made_up=domain == "tweets" and id in MADE_UP_TWEETS,
+        )
+        sentences.setdefault(text.casefold(), sentence)
+    return tuple(sentences.values())
+
+
+def sentiment_split(
+    domain: str, seed: int, *, min_valence: float = 0.5, test: float = 0.25, validation: float = 0.15
+) -> Split:
+    """Whole groups of a domain, at random, into train, validation and test; made-up tweets left out.
+
+    test, validation: shares of the sentences, met to within about one group. Sentences with
+    abs(valence) < min_valence are dropped after the groups have been dealt out: under one seed a group is in the
+    same part whatever min_valence is, and the shares of what is left move by two percent of all or less.
+    Raises ValueError where a part comes out empty or with one class, or on a negative min_valence.
+    """
+    if not min_valence >= 0:
+        raise ValueError(f"min_valence={min_valence} is negative; valence runs from −4 to 4, try 0.5")
+    by_group: dict[str, list[Sentence]] = {}
+    for sentence in sentiment(domain):
+        if not sentence.made_up:
+            by_group.setdefault(sentence.group, []).append(sentence)
+    names = sorted(by_group)
+    order = [names[i] for i in shuffled(len(names), seed, f"split {domain}")]
+    cuts = cut_sizes(
+        np.array([len(by_group[name]) for name in order]), {"test": test, "validation": validation}
+    )
+    return Split(
+        **{
+            part: tuple(s for name in order[cut] for s in by_group[name] if abs(s.valence) >= min_valence)
+            for part, cut in cuts.items()
+        }
+    )
+
+
+def share_kept(domain: str, min_valence: float) -> float:
+    """Share of a domain's sentences, made-up ones left out, with abs(valence) ≥ min_valence."""
+    strength = np.abs(valences([s for s in sentiment(domain) if not s.made_up]))
+    return float(np.mean(strength >= min_valence))
+
+
+def draw(sentences: Sequence[Sentence], n: int, seed: int) -> tuple[Sentence, ...]:
+    """n sentences at random without replacement, the same whatever order they come in.
+
+    Nested: `draw(s, 50, 0)` begins `draw(s, 100, 0)`. Raises ValueError on n outside 2…len(sentences), and
+    where the draw has one class only.
+    """
+    if not 2 <= n <= len(sentences):
+        raise ValueError(
+            f"n={n} cannot be drawn from {len(sentences)} sentences; choose 2 … {len(sentences)}"
+        )
+    in_order = sorted(sentences, key=lambda s: (s.domain, s.id))
+    drawn = tuple(in_order[i] for i in shuffled(len(in_order), seed, "draw")[:n])
+    _require_both_classes(drawn, f"the draw of n={n} with seed={seed}", "try another seed or a larger n")
+    return drawn
+
+
+def labels(sentences: Sequence[Sentence]) -> np.ndarray:
+    """(N,) int64: 1 where the valence is positive, 0 where it is negative.
+
+    Raises ValueError where a valence is zero, which belongs to neither class.
+    """
+    values = valences(sentences)
+    if neutral := int(np.sum(values == 0)):
+        raise ValueError(f"{neutral} sentences have valence 0 and no class; split with min_valence above 0")
+    return (values > 0).astype(np.int64)
+
+
+def valences(sentences: Sequence[Sentence]) -> np.ndarray:
+    """(N,) float64: mean human ratings, −4…4."""
+    return np.array([s.valence for s in sentences], dtype=np.float64)
+
+
+def texts(sentences: Sequence[Sentence]) -> list[str]:
+    """The texts, in order."""
+    return [s.text for s in sentences]
+
+
+def groups(sentences: Sequence[Sentence]) -> np.ndarray:
+    """(N,) str: "domain/group" of each, for resampling whole groups."""
+    return np.array([f"{s.domain}/{s.group}" for s in sentences])
+
+
+def vader(texts: Sequence[str]) -> np.ndarray:
+    """VADER's compound score of each text (Hutto & Gilbert 2014): (N,) float64 in −1…1.
+
+    Rules and a word list, no labels. Zero where no word of the text is in the list, so whoever turns scores into
+    classes has to say what becomes of zero.
+    """
+    analyser = _vader_analyser()
+    return np.array([analyser(text)["compound"] for text in texts], dtype=np.float64)
+
+
+def human_accuracy(sentences: Sequence[Sentence]) -> float:
+    """Expected accuracy of one rater, drawn at random, at telling the sign of the mean of the others.
+
+    Per sentence, the share of its raters whose sign agrees with the sign of the mean of all its other raters, where
+    a zero on either side counts half; then the mean over sentences. It is what one person reaches, not a bound:
+    the mean of many is steadier than one rater, and a model may agree with it more often.
+    Raises ValueError on no sentences and on a sentence with fewer than two ratings.
+    """
+    if not sentences:
+        raise ValueError("no sentences to judge; pass at least one")
+    shares = []
+    for sentence in sentences:
+        ratings = np.array(sentence.ratings, dtype=np.float64)  # (raters,)
+        if len(ratings) < 2:
+            raise ValueError(f"sentence {sentence.id} has {len(ratings)} ratings; two are needed")
+        others = ratings.sum() - ratings
+        shares.append(np.mean(0.5 + 0.5 * np.sign(ratings) * np.sign(others)))
+    return float(np.mean(shares))
+
+
+@lru_cache(maxsize=1)
+def _vader_analyser() -> Callable[[str], dict[str, float]]:
+    from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
+
+    return SentimentIntensityAnalyzer().polarity_scores
+
+
+def _rows(file: str, n_fields: int) -> list[list[str]]:
+    text = assets.path("sentiment", file).read_text(encoding="utf-8-sig")
+    rows = [line.split("\t") for line in text.split("\n") if line.strip()]
+    for number, row in enumerate(rows, 1):
+        if len(row) != n_fields:
+            raise ValueError(f"{file}, line {number}: {len(row)} fields, expected {n_fields} between tabs")
+    return rows
+
+
+def _ratings(field: str, id: str) -> tuple[int, ...]:
+    ratings = json.loads(field)
+    if not all(isinstance(r, int) and -4 <= r <= 4 for r in ratings):
+        raise ValueError(f"sentence {id} has ratings {field}; they are integers from −4 to 4")
+    return tuple(ratings)
+
+
+def _clean(text: str) -> str:
+    while (plain := html.unescape(text)) != text:  # some are escaped twice
+        text = plain
+    return re.sub(r"(?<!\w)@\w+", "@user", " ".join(text.split()))
+
+
+def _require_domain(domain: str) -> None:
+    if domain not in DOMAINS:
+        raise ValueError(f"unknown domain {domain!r}; choose one of {', '.join(DOMAINS)}")
+
+
+def _require_both_classes(
+    sentences: Sequence[Sentence], what: str, way_out: str = "try another seed"
+) -> None:
+    n_positive = sum(s.valence > 0 for s in sentences)
+    n_negative = sum(s.valence < 0 for s in sentences)
+    if not (n_positive and n_negative):
+        raise ValueError(f"{what} has {n_positive} positive and {n_negative} negative sentences; {way_out}")

@@ -40,7 +40,8 @@ class Equivalence:
 def seed_interval(values: Sequence[float], level: float = 0.95) -> Interval:
     """Student's t interval of the mean over independent seeds.
 
-    values: (n,) one score per seed, at least two. Raises ValueError on fewer, on NaN, on level outside (0, 1).
+    values: (n,) one score per seed, at least two. Raises ValueError on fewer, on NaN, on level outside (0,
+    1).
     """
     values = _vector(values, "values")
     _require_level(level)
@@ -155,8 +156,8 @@ def seeds_and_groups_bootstrap(
     """Interval of the mean over seeds of a mean over test items, both seeds and groups resampled.
 
     differences, groups: one array per seed, of per-item scores or paired differences and of their groups.
-    A group that several seeds test on gets the same weight in all of them, because an article that is hard for
-    one seed is hard for the next (the pigeonhole bootstrap, Owen 2007).
+    A group that several seeds test on gets the same weight in all of them, because an article that is hard
+    for one seed is hard for the next (the pigeonhole bootstrap, Owen 2007).
     Raises ValueError on NaN, on fewer than two seeds or groups, on lengths that differ.
     """
     if len(differences) != len(groups):
@@ -203,10 +204,11 @@ def equivalent(
 ) -> Equivalence:
     """Two one-sided tests that a mean paired difference lies within ±margin (Schuirmann 1987).
 
-    Both reject at level alpha exactly where the interval of level 1 − 2·alpha lies within ±margin. The interval
-    is Student's t over differences (n,), say one per seed; with groups (N,) it is `bootstrap_interval`; with one
-    array of differences and one of groups per seed, `seeds_and_groups_bootstrap`.
-    Raises ValueError on a margin that is not positive, alpha outside (0, 0.5), and as those do.
+    Both reject at level alpha exactly where the interval of level 1 − 2·alpha lies within ±margin. The
+    interval is Student's t over differences (n,), say one per seed; with groups (N,) it is
+    `bootstrap_interval`; with one array of differences and one of groups per seed,
+    `seeds_and_groups_bootstrap`. Raises ValueError on a margin that is not positive, alpha outside (0, 0.5),
+    and as those do.
     """
     if not (margin > 0 and np.isfinite(margin)):
         raise ValueError(

@@ -8,8 +8,8 @@ import numpy as np
 def shuffled(n: int, seed: int, purpose: str) -> np.ndarray:
     """Random order of 0…n−1, as (n,) int64.
 
-    numpy promises that the raw bits of PCG64 never change, but not so for `Generator`'s methods: the order sorts
-    raw 64-bit draws. Different purposes get independent orders from one seed.
+    numpy promises that the raw bits of PCG64 never change, but not so for `Generator`'s methods: the order
+    sorts raw 64-bit draws. Different purposes get independent orders from one seed.
     Raises ValueError on a seed that is not a non-negative integer.
     """
     if isinstance(seed, bool) or not isinstance(seed, numbers.Integral) or seed < 0:
@@ -22,8 +22,8 @@ def cut_sizes(sizes: np.ndarray, shares: dict[str, float]) -> dict[str, slice]:
     """Consecutive runs of groups whose summed sizes come nearest to the asked shares.
 
     sizes: (G,) items per group in the order to cut; shares: part → share of all items.
-    Returns a slice per part, and "train" for what is left. Raises ValueError unless every share is in (0, 1) and
-    their sum below 1.
+    Returns a slice per part, and "train" for what is left. Raises ValueError unless every share is in (0, 1)
+    and their sum below 1.
     """
     if any(not 0 < share < 1 for share in shares.values()) or not sum(shares.values()) < 1:
         asked = ", ".join(f"{part}={share}" for part, share in shares.items())

@@ -21,7 +21,7 @@ class Images:
 
 
 def digits() -> Images:
-    """1,797 handwritten digits, 8 × 8 pixels with values 0…16, which scikit-learn ships (Alpaydin & Kaynak 1998)."""
+    """1,797 handwritten digits from scikit-learn, 8 × 8 pixels, values 0…16 (Alpaydin & Kaynak 1998)."""
     from sklearn.datasets import load_digits
 
     data = load_digits()

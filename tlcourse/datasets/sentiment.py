@@ -96,7 +96,8 @@ def sentiment(domain: str) -> tuple[Sentence, ...]:
 
     HTML entities are unescaped, runs of blanks folded, user handles masked as @user; letter case is kept. Of
     sentences that are equal up to case and blanks the first is kept, so none can straddle a split.
-    Raises ValueError on an unknown domain or a malformed line, MissingAssetError where the asset is not cached.
+    Raises ValueError on an unknown domain or a malformed line, MissingAssetError where the asset is not
+    cached.
     """
     _require_domain(domain)
     ratings = {
@@ -129,8 +130,8 @@ def sentiment_split(
     """Whole groups of a domain, at random, into train, validation and test; made-up tweets left out.
 
     test, validation: shares of the sentences, met to within about one group. Sentences with
-    abs(valence) < min_valence are dropped after the groups have been dealt out: under one seed a group is in the
-    same part whatever min_valence is, and the shares of what is left move by two percent of all or less.
+    abs(valence) < min_valence are dropped after the groups have been dealt out: under one seed a group is in
+    the same part whatever min_valence is, and the shares of what is left move by two percent of all or less.
     Raises ValueError where a part comes out empty or with one class, or on a negative min_valence.
     """
     if not min_valence >= 0:
@@ -203,8 +204,8 @@ def groups(sentences: Sequence[Sentence]) -> np.ndarray:
 def vader(texts: Sequence[str]) -> np.ndarray:
     """VADER's compound score of each text (Hutto & Gilbert 2014): (N,) float64 in −1…1.
 
-    Rules and a word list, no labels. Zero where no word of the text is in the list, so whoever turns scores into
-    classes has to say what becomes of zero.
+    Rules and a word list, no labels. Zero where no word of the text is in the list, so whoever turns scores
+    into classes has to say what becomes of zero.
     """
     analyser = _vader_analyser()
     return np.array([analyser(text)["compound"] for text in texts], dtype=np.float64)
@@ -213,9 +214,9 @@ def vader(texts: Sequence[str]) -> np.ndarray:
 def human_accuracy(sentences: Sequence[Sentence]) -> float:
     """Expected accuracy of one rater, drawn at random, at telling the sign of the mean of the others.
 
-    Per sentence, the share of its raters whose sign agrees with the sign of the mean of all its other raters, where
-    a zero on either side counts half; then the mean over sentences. It is what one person reaches, not a bound:
-    the mean of many is steadier than one rater, and a model may agree with it more often.
+    Per sentence, the share of its raters whose sign agrees with the sign of the mean of all its other raters,
+    where a zero on either side counts half; then the mean over sentences. It is what one person reaches, not
+    a bound: the mean of many is steadier than one rater, and a model may agree with it more often.
     Raises ValueError on no sentences and on a sentence with fewer than two ratings.
     """
     if not sentences:

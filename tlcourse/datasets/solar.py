@@ -47,11 +47,11 @@ class IndexSplit:
 def solar_cells(size: int = 96, *, n_blocks: int = 20) -> SolarCells:
     """All cells, resized from 300 × 300 to size × size pixels with antialiasing (Pillow, bilinear).
 
-    The files carry no module id, but cells of one module are neighbours in their order. n_blocks contiguous runs
-    of files stand in for modules; a boundary may cut a module in two.
+    The files carry no module id, but cells of one module are neighbours in their order. n_blocks contiguous
+    runs of files stand in for modules; a boundary may cut a module in two.
     The resized images are kept in the cache, written atomically.
-    Raises ValueError on a size outside 8…300 or n_blocks outside 1…N, MissingAssetError where the asset is not
-    cached.
+    Raises ValueError on a size outside 8…300 or n_blocks outside 1…N, MissingAssetError where the asset is
+    not cached.
     """
     if not 8 <= size <= 300:
         raise ValueError(f"size={size} is outside 8…300 pixels; try 96")

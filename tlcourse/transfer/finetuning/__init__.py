@@ -1,12 +1,13 @@
 """Fine-tuning: which parameters move, how far, and how fast.
 
-One file per idea: `freezing` (what moves), `groups` (layers and their learning rates), `lora` (low-rank
-updates), `regularisation` (staying near the start), `interpolation` (between two sets of weights),
-`heads` (a new output layer), `curves` (score against number of labels). A pattern, wherever one is taken,
-is a dotted name, a prefix of dotted names or a glob: `encoder.layer.1` (not `encoder.layer.10`),
-`encoder.layer.*.attention`, `*.bias`.
+One file per idea: `freezing` (what moves), `groups` (layers and their learning rates), `lora` (a low-rank
+update) and `adapters` (that update in a whole model), `regularisation` (staying near the start),
+`interpolation` (between two sets of weights), `heads` (a new output layer), `curves` (score against number
+of labels). A pattern, wherever one is taken, is a dotted name, a prefix of dotted names or a glob:
+`encoder.layer.1` (not `encoder.layer.10`), `encoder.layer.*.attention`, `*.bias`.
 """
 
+from tlcourse.transfer.finetuning.adapters import add_lora, lora_state, merge_lora, unmerge_lora
 from tlcourse.transfer.finetuning.curves import LabelCurve, label_curve
 from tlcourse.transfer.finetuning.freezing import (
     Count,
@@ -24,7 +25,7 @@ from tlcourse.transfer.finetuning.groups import (
 )
 from tlcourse.transfer.finetuning.heads import replace_head
 from tlcourse.transfer.finetuning.interpolation import interpolate, shrink_perturb
-from tlcourse.transfer.finetuning.lora import LoRA, add_lora, lora_state, merge_lora, unmerge_lora
+from tlcourse.transfer.finetuning.lora import LoRA
 from tlcourse.transfer.finetuning.regularisation import L2SP
 
 __all__ = [

@@ -11,10 +11,11 @@ import numpy as np
 TrainAndScore = Callable[[int, int, Any], tuple[float, Any]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LabelCurve:
-    """scores: (S, n_sizes) float, a row per seed and a column per size; warm: whether each size started from
-    the last.
+    """Scores by seed and size.
+
+    scores: (S, n_sizes) float, a row per seed; warm: whether each size started from the one before.
     """
 
     sizes: tuple[int, ...]

@@ -50,22 +50,23 @@ def freeze(model: nn.Module, *patterns: str, hold_statistics: bool = False) -> l
     """Stop parameters from training; without patterns, all of them. Returns the names that changed.
 
     Frozen parameters do not stop batch-norm layers from updating their running statistics in training mode.
-    `hold_statistics` also holds those under the patterns, until `unfreeze` frees one of their parameters.
-    A parameter shared by two modules is frozen under both names.
+    `hold_statistics` also holds those under the patterns, until `unfreeze` is called for one of their
+    parameters. A parameter shared by two modules is frozen under both names.
     Raises ValueError for a pattern that matches no parameter.
     """
+    changed = _set_requires_grad(model, patterns, False)
     if hold_statistics:
         for name, layer in _with_statistics(model):
             if not hasattr(layer, _HANDLES) and _is_chosen(name, layer, patterns):
                 setattr(layer, _HANDLES, _hold(layer))
-    return _set_requires_grad(model, patterns, False)
+    return changed
 
 
 def unfreeze(model: nn.Module, *patterns: str) -> list[str]:
     """Let parameters train again; without patterns, all of them. Returns the names that changed.
 
-    Undoes `freeze`, and what its `hold_statistics` held. Raises ValueError for a pattern that matches no
-    parameter.
+    Undoes `freeze`, and what its `hold_statistics` held; a hold made by the function of that name stays.
+    Raises ValueError for a pattern that matches no parameter.
     """
     changed = _set_requires_grad(model, patterns, True)
     for name, layer in _with_statistics(model):
@@ -79,8 +80,7 @@ def hold_statistics(model: nn.Module) -> StatisticsHold:
     """Keep every layer with running statistics in evaluation mode while the model trains.
 
     Such a layer normalises by its stored mean and variance and leaves them as they are, whatever
-    `model.train()` says, until the returned hold is removed. Its weight and bias still train unless
-    frozen.
+    `model.train()` says, until the returned hold is removed. Its weight and bias train unless frozen.
     """
     return StatisticsHold(dict(_with_statistics(model)))
 

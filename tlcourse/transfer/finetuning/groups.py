@@ -27,8 +27,8 @@ def layer_groups(model: nn.Module, n: int | None = None) -> list[LayerGroup]:
     to the layer before it, a bare parameter to the layer after it, neighbouring embeddings to each other.
     Order is that of registration, so a model must define its modules in the order in which it calls them.
     A shared parameter counts where it comes first.
-    n: merge neighbours into n groups; the last layer stays alone. Raises ValueError where there are fewer
-    than n layers, or no parameters.
+    n: merge neighbours into n groups; the last layer stays alone.
+    Raises ValueError where there are fewer than n layers, or no parameters.
     """
     layers = _layers(model)
     if not layers:
@@ -52,11 +52,10 @@ def discriminative_lr(
 ) -> list[dict[str, Any]]:
     """Parameter groups for an optimiser: base_lr for the head, decay times less for each layer below it.
 
-    Howard & Ruder (2018), "Universal language model fine-tuning for text classification"; theirs is decay
-    = 1/2.6.
     Returns dicts with `params`, `lr`, `name`, input first; frozen parameters are included, so that they
-    can be unfrozen later. Raises ValueError for base_lr ≤ 0, decay outside (0, 1], groups that do not
-    cover the model.
+    can be unfrozen later. Howard & Ruder (2018), "Universal language model fine-tuning for text
+    classification", divide by 2.6 for each layer.
+    Raises ValueError for base_lr ≤ 0, decay outside (0, 1], groups that do not cover the model.
     """
     if not (math.isfinite(base_lr) and base_lr > 0):
         raise ValueError(f"base_lr={base_lr} is no learning rate; give a positive number such as 1e-3")
@@ -78,12 +77,11 @@ def discriminative_lr(
 
 
 class GradualUnfreezing:
-    """Callback for `tlcourse.training.fit`: train the last group, then one more, downwards, every few
-    epochs.
+    """Callback for `tlcourse.training.fit`: train the last group, then open one more below it at a time.
 
-    Howard & Ruder (2018). Only parameters of the given groups are touched, so a group that is left out
-    keeps its state. Batch-norm layers of frozen groups still update their running statistics; see
-    `hold_statistics`.
+    epochs_per_group: epochs until the next group opens. Only parameters of the given groups are touched,
+    so a group that is left out keeps its state. Batch-norm layers of frozen groups still update their
+    running statistics unless held; see `hold_statistics`. Howard & Ruder (2018).
     Raises ValueError without groups, for epochs_per_group < 1, for groups of another model.
     """
 

@@ -9,8 +9,7 @@ from tlcourse.transfer.finetuning.lora import LoRA
 
 
 def replace_head(model: nn.Module, n_classes: int, *, generator: torch.Generator | None = None) -> str:
-    """Give a classifier a new, random output layer for n_classes. Returns its dotted name, ready as a
-    pattern.
+    """Give a classifier a new, random output layer. Returns its dotted name, ready as a pattern.
 
     The model's own `reset_classifier` is used where there is one (timm), else its last nn.Linear is
     replaced (torchvision, transformers, plain models); a transformers config learns the new number of
@@ -29,13 +28,12 @@ def replace_head(model: nn.Module, n_classes: int, *, generator: torch.Generator
         new = nn.Linear(
             old.in_features, n_classes, old.bias is not None, device=old.weight.device, dtype=old.weight.dtype
         )
-        model.set_submodule(name, new)
+        parent, _, key = name.rpartition(".")
+        setattr(model.get_submodule(parent), key, new)
     _initialise(new, generator)
     new.train(old.training)
-    config = getattr(model, "config", None)
-    if hasattr(config, "num_labels"):
-        config.num_labels = n_classes
-        model.num_labels = n_classes
+    if _is_from_transformers(model):
+        model.config.num_labels = model.num_labels = n_classes
     return name
 
 
@@ -44,7 +42,10 @@ def _find_head(model: nn.Module) -> tuple[str, nn.Linear]:
         (name, module) for name, module in model.named_modules() if isinstance(module, nn.Linear) and name
     ]
     if hasattr(model, "get_classifier"):
-        inside = set(model.get_classifier().modules())
+        classifier = model.get_classifier()
+        if not isinstance(classifier, nn.Module):
+            raise ValueError(f"{type(model).__name__} has several heads; replace them one by one")
+        inside = set(classifier.modules())
         linears = [(name, module) for name, module in linears if module in inside]
     if not linears:
         raise ValueError(f"{type(model).__name__} has no nn.Linear as its head; add one, or wrap the model")
@@ -54,7 +55,7 @@ def _find_head(model: nn.Module) -> tuple[str, nn.Linear]:
         raise ValueError(
             f"the head {name.removesuffix('.base')} has a LoRA; merge_lora(model) before replace_head"
         )
-    n_labels = getattr(getattr(model, "config", None), "num_labels", head.out_features)
+    n_labels = model.config.num_labels if _is_from_transformers(model) else head.out_features
     if n_labels != head.out_features:
         raise ValueError(
             f"the last nn.Linear of {type(model).__name__}, {name}, has {head.out_features} outputs for "
@@ -62,6 +63,10 @@ def _find_head(model: nn.Module) -> tuple[str, nn.Linear]:
             "use a …ForSequenceClassification model, or wrap this one"
         )
     return name, head
+
+
+def _is_from_transformers(model: nn.Module) -> bool:
+    return hasattr(model, "base_model_prefix") and hasattr(model, "config")
 
 
 def _initialise(linear: nn.Linear, generator: torch.Generator | None) -> None:

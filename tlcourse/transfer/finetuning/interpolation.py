@@ -35,8 +35,7 @@ def shrink_perturb(
     noise: float,
     generator: torch.Generator | None = None,
 ) -> dict[str, Tensor]:
-    """State dict initial + shrink·(state − initial) + noise·ε, with ε drawn from the standard normal
-    distribution.
+    """State dict initial + shrink·(state − initial) + noise·ε, with ε from the standard normal.
 
     Ash & Adams (2020), "On warm-starting neural network training", who shrink towards zero; a pretrained
     model is shrunk towards its pretrained weights instead. Tensors that initial_state lacks are copied as

@@ -15,11 +15,12 @@ class L2SP:
 
     Its gradient is strength·(w − w⁰), and head_strength·w in the head, which has no pretrained start to
     stay near. Add `penalty(model)` to the loss, and set the optimiser's own weight decay to 0: that pulls
-    to zero instead. Frozen parameters add nothing. head: pattern or patterns of parameter names. Li,
-    Grandvalet & Davoine (2018), "Explicit inductive bias for transfer learning with convolutional
+    to zero instead. Frozen parameters add nothing.
+    head: pattern or patterns of parameter names.
+    Li, Grandvalet & Davoine (2018), "Explicit inductive bias for transfer learning with convolutional
     networks"; their strengths are 0.1 and 0.01.
-    Raises ValueError for a negative strength, for a head pattern without a match; when called, for
-    another model.
+    Raises ValueError for a model without parameters, a negative strength, a head pattern without a match;
+    when called, for a model with other parameters.
     """
 
     def __init__(
@@ -38,6 +39,8 @@ class L2SP:
         self.strength = strength
         self.head_strength = head_strength
         parameters = dict(model.named_parameters())
+        if not parameters:
+            raise ValueError(f"{type(model).__name__} has no parameters to keep near their start")
         self.head = frozenset(select(parameters, (head,) if isinstance(head, str) else tuple(head)))
         self.reference = {n: p.detach().clone() for n, p in parameters.items() if n not in self.head}
 

@@ -1,0 +1,1 @@
+"""Exercises and quiz questions: one module per chapter, of the chapter's name."""

@@ -9,11 +9,12 @@ import json
 import math
 import os
 import re
-import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
+
+from tlcourse import runtime
 
 STATEMENTS = tuple(f"S{n}" for n in range(1, 25))
 FOLDER = Path(__file__).resolve().parents[1] / "data" / "claims"
@@ -202,19 +203,17 @@ def _record(made: Claim, folder: Path) -> None:
         )
     target = folder / made.chapter / f"{made.id}.json"
     target.parent.mkdir(parents=True, exist_ok=True)
-    from tlcourse import runtime
-
     content = asdict(made) | {"machine": runtime.environment()}
-    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=target.parent, delete=False) as temporary:
-        try:
-            json.dump(content, temporary, indent=2, ensure_ascii=False)
-            temporary.write("\n")
-            temporary.flush()
-            os.fsync(temporary.fileno())
-            os.replace(temporary.name, target)
-        except BaseException:
-            os.unlink(temporary.name)
-            raise
+    unfinished = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        with open(unfinished, "w", encoding="utf-8") as file:
+            json.dump(content, file, indent=2, ensure_ascii=False)
+            file.write("\n")
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(unfinished, target)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def _read(file: Path) -> Claim:

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 # Okabe & Ito (2008), "Color Universal Design", without yellow, which is too faint on white.
@@ -30,8 +31,8 @@ _STYLE = {
     "axes.facecolor": "white",
     "figure.constrained_layout.use": True,
     "font.family": "DejaVu Sans",
-    "font.size": 10,
-    "axes.titlesize": 10,
+    "font.size": 11,
+    "axes.titlesize": 11,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
@@ -39,6 +40,7 @@ _STYLE = {
     "grid.color": "#DDDDDD",
     "grid.linewidth": 0.8,
     "legend.frameon": False,
+    "legend.fontsize": 10,
     "lines.linewidth": 1.8,
     "lines.markersize": 6,
     "image.interpolation": "nearest",
@@ -98,8 +100,10 @@ def learning_rate_curve(curves: Mapping[str, Curve], *, ylabel: str, chosen: flo
         ax = plt.subplots(figsize=(WIDTH, 4.2))[1]
         _draw_curves(ax, curves)
         if chosen is not None:
-            ax.axvline(chosen, color="#555555", linewidth=1.2, linestyle="--", label=f"chosen: {chosen:g}")
-        _log_ticks(ax, curves, lambda rate, _: f"{rate:g}")
+            ax.axvline(
+                chosen, color="#555555", linewidth=1.2, linestyle="--", label=f"chosen: {_rate(chosen)}"
+            )
+        _log_ticks(ax, curves, lambda rate, _: _rate(rate))
         ax.set(xlabel="learning rate (logarithmic)", ylabel=ylabel)
         _legend(ax)
     return ax
@@ -114,8 +118,9 @@ def compare(
     with style():
         ax = plt.subplots(figsize=(WIDTH, 1.1 + 0.36 * len(rows)))[1]
         for n, (name, interval) in enumerate(rows.items()):
-            ax.plot([interval.low, interval.high], [n, n], color=PALETTE[0], linewidth=2)
-            ax.plot(interval.estimate, n, MARKERS[0], color=PALETTE[0], label=name)
+            low, middle, high = _numbers(name, interval)
+            ax.plot([low, high], [n, n], color=PALETTE[0], linewidth=2)
+            ax.plot(middle, n, MARKERS[0], color=PALETTE[0], label=name)
         if reference is not None:
             ax.axvline(reference, color="#555555", linewidth=1.2, linestyle="--")
             if reference_label:
@@ -189,21 +194,38 @@ def _draw_curves(ax: Axes, curves: Mapping[str, Curve]) -> None:
             raise ValueError(
                 f"curve {name!r} has {len(positions)} positions, {len(intervals)} intervals; give one each"
             )
+        if min(positions) <= 0:
+            raise ValueError(
+                f"curve {name!r} starts at {min(positions)}, which a logarithmic axis cannot show; draw what needs "
+                "no labels as a reference line"
+            )
+        low, middle, high = np.array([_numbers(name, interval) for interval in intervals]).T
         # Whiskers at one position would hide each other: each curve is shifted by 1.5 %.
         x = np.asarray(positions, dtype=float) * 1.015 ** (n - (len(curves) - 1) / 2)
-        estimates = np.array([i.estimate for i in intervals])
-        reach = np.array([[i.estimate - i.low for i in intervals], [i.high - i.estimate for i in intervals]])
-        colour, marker = PALETTE[n % len(PALETTE)], MARKERS[n % len(MARKERS)]
         ax.errorbar(
             x,
-            estimates,
-            yerr=reach.clip(min=0),
-            color=colour,
-            marker=marker,
+            middle,
+            yerr=np.clip([middle - low, high - middle], 0, None),
+            color=PALETTE[n % len(PALETTE)],
+            marker=MARKERS[n % len(MARKERS)],
             label=name,
             capsize=3,
             elinewidth=1.2,
         )
+
+
+def _numbers(name: str, interval: HasInterval) -> tuple[float, float, float]:
+    numbers = float(interval.low), float(interval.estimate), float(interval.high)
+    if not np.isfinite(numbers).all():
+        raise ValueError(
+            f"{name!r} has the interval (low, estimate, high) {numbers}; it would vanish from the plot"
+        )
+    return numbers
+
+
+def _rate(rate: float) -> str:
+    mantissa, exponent = f"{rate:.3e}".split("e")
+    return f"{float(mantissa):g}e{int(exponent)}"
 
 
 def _log_ticks(ax: Axes, curves: Mapping[str, Curve], text: Any) -> None:
@@ -214,5 +236,7 @@ def _log_ticks(ax: Axes, curves: Mapping[str, Curve], text: Any) -> None:
 
 
 def _legend(ax: Axes) -> None:
-    if len(ax.get_legend_handles_labels()[1]) > 1:
-        ax.legend(loc="best")
+    """Above the plot, where it covers no point: curves first, then reference lines."""
+    handles, names = ax.get_legend_handles_labels()
+    entries = sorted(zip(handles, names, strict=True), key=lambda entry: isinstance(entry[0], Line2D))
+    ax.figure.legend(*zip(*entries, strict=True), loc="outside upper center", ncols=min(3, len(names)))

@@ -270,46 +270,37 @@ CHECKERS = (SHARE, LORA, L2SP)
 
 QUIZ = (
     Question(
-        "An article advises: fine-tune on a little data, add data, fine-tune on from there, and stop when "
-        "the training error is small. What makes this sound?",
+        "An article advises: fine-tune on a little data, add data, fine-tune on from there, and stop when the "
+        "training error is small. What makes this sound?",
         (
             Option(
-                "Judge by held-out validation data, and compare with one fresh start from the pretrained "
-                "weights on all the data.",
-                "A network can fit its training data and be wrong elsewhere, so only held-out data can "
-                "say when to stop; and going on from a model fitted to little data can end worse than a "
-                "fresh start.",
-                right=True,
-            ),
-            Option(
                 "Go on until the training error is zero.",
-                "A large network can reach zero even on random labels, so zero says nothing about new "
-                "examples.",
+                "A large network can reach zero even on random labels, so zero says nothing about new examples.",
             ),
             Option(
                 "Start every round from random parameters.",
-                "Then nothing is transferred: training from random parameters is the baseline that "
-                "fine-tuning is measured against, not a way of fine-tuning.",
+                "Then nothing is transferred: training from random parameters is the baseline that fine-tuning is "
+                "measured against, not a way of fine-tuning.",
+            ),
+            Option(
+                "Judge by held-out data, and compare with a fresh start on all the data.",
+                "A network can fit its training data and be wrong elsewhere, so only held-out data can say when to "
+                "stop; and going on from a model fitted to little data can end worse than starting again from the "
+                "pretrained parameters.",
+                right=True,
             ),
             Option(
                 "First choose a model with fewer parameters than there are labelled examples.",
-                "The count of parameters is not the limit: they start at useful values and move little. "
-                "Models with many thousand times more parameters than labels are fine-tuned as a matter "
-                "of course.",
+                "The count of parameters is not the limit: they start at useful values and move little. Models "
+                "with many thousand times more parameters than labels are fine-tuned as a matter of course.",
             ),
         ),
     ),
     Question(
-        "You set `requires_grad = False` on every parameter of a convolutional network, put a new head on "
-        "it and train with `model.train()`. Afterwards the frozen part gives different features for the "
-        "same image. Why?",
+        "You set `requires_grad = False` on every parameter of a convolutional network, put a new head on it and "
+        "train with `model.train()`. Afterwards, in evaluation mode, the frozen part gives other features than "
+        "before for the same image. Why?",
         (
-            Option(
-                "The batch-norm layers went on updating their running mean and variance.",
-                "These are buffers, not parameters: they follow the data in training mode, gradient or "
-                "none. Hold these layers in evaluation mode.",
-                right=True,
-            ),
             Option(
                 "The optimiser's weight decay shrank the frozen parameters.",
                 "A parameter without a gradient is skipped by the optimiser, weight decay included.",
@@ -319,36 +310,39 @@ QUIZ = (
                 "With `requires_grad = False` these parameters get no gradient at all.",
             ),
             Option(
-                "The new head was initialised at random.",
-                "The head comes after the features. It changes the prediction, and cannot change what it "
-                "is fed.",
+                "The new head started at random, and the features it is given changed with it.",
+                "The head comes after the features. It changes the prediction, and cannot change what it is fed.",
+            ),
+            Option(
+                "The batch-norm layers went on updating their running mean and variance.",
+                "These are buffers, not parameters: in training mode they follow the data, gradient or none. Hold "
+                "these layers in evaluation mode.",
+                right=True,
             ),
         ),
     ),
     Question(
-        "Discriminative learning rates give the layers next to the input a smaller rate than those next "
-        "to the output. What for?",
+        "Discriminative learning rates give the layers next to the input a smaller rate than those next to the "
+        "output. What for?",
         (
             Option(
-                "The early layers hold what serves many tasks, and should move less than the late, "
-                "specific ones.",
-                "That is the reasoning behind it. How much it helps is a matter for measurement, like any "
-                "rate.",
+                "They hold what serves many tasks, and should move less.",
+                "That is the reasoning behind it: late layers are more specific to the source task. How much it "
+                "helps is a matter for measurement.",
                 right=True,
             ),
             Option(
-                "The early layers have more parameters.",
-                "Often they do not, and a rate per parameter would not need to be smaller if they did.",
+                "They have more parameters.",
+                "Often they do not, and more parameters would be no reason for a smaller rate.",
             ),
             Option(
-                "A smaller rate makes the early layers faster to compute.",
-                "The rate changes the size of a step, not the work it takes. Freezing the early layers "
-                "saves work.",
+                "They take less time to compute with a smaller rate.",
+                "The rate changes the size of a step, not the work it takes. Freezing the early layers saves work.",
             ),
             Option(
-                "The early layers were initialised at random and must be trained with care.",
-                "It is the head that starts at random; the early layers carry the pretrained weights, "
-                "which a large step would destroy.",
+                "They start at random and must be trained with care.",
+                "It is the head that starts at random. The early layers carry pretrained parameters, which a large "
+                "step would destroy.",
             ),
         ),
     ),
@@ -356,52 +350,47 @@ QUIZ = (
         "LoRA adds `(alpha / rank) * b @ a` to a frozen weight and starts with b = 0. What follows?",
         (
             Option(
-                "At the first step the model gives exactly the pretrained outputs, and after training the "
-                "update can be merged into the weight.",
-                "The product is zero while b is zero; and as it has the weight's shape, adding it leaves "
-                "a plain layer that costs nothing extra.",
+                "Nothing can be learned, because the gradient of a product with zero is zero.",
+                "The gradient of b depends on a, which is not zero: b moves at the first step, and a from the next.",
+            ),
+            Option(
+                "The first outputs are the pretrained ones; later the update can be merged into the weight.",
+                "The product is zero while b is zero; and as it has the weight's shape, adding it leaves a plain "
+                "layer that costs nothing extra.",
                 right=True,
             ),
             Option(
-                "Nothing can be learned, because the gradient is zero.",
-                "The gradient of b depends on a, which is not zero: b moves at the first step, and a from "
-                "the next.",
+                "Each forward pass in training becomes cheaper, because the factors are small.",
+                "The frozen layer is still computed, and the factors come on top. What shrinks is the memory for "
+                "gradients and optimiser state.",
             ),
             Option(
-                "The model computes faster while it trains, because the factors are small.",
-                "The frozen layer is still computed, and the factors come on top. What shrinks is the "
-                "memory for gradients and optimiser state.",
-            ),
-            Option(
-                "The weight itself ends up with a low rank.",
-                "Only the change has a low rank. The sum of a full-rank weight and a low-rank change is "
-                "in general of full rank.",
+                "After training and merging, the weight of the layer has a low rank.",
+                "Only the change has a low rank. The sum of a full-rank weight and a low-rank change is in general "
+                "of full rank.",
             ),
         ),
     ),
     Question(
-        "Several sentences come from one newspaper article. You split the sentences at random into "
-        "training and test. What is wrong with the test score?",
+        "Several sentences come from one newspaper article. You split the sentences at random into training and "
+        "test. What is wrong with the test score?",
         (
             Option(
-                "It is too good: sentences of one article stand on both sides, and the model can know the "
-                "article instead of the task.",
-                "Topic, names and tone repeat within an article. Whole articles belong on one side.",
+                "Nothing, as long as no sentence occurs twice.",
+                "Sentences need not be equal to give each other away: those of one article share topic and tone.",
+            ),
+            Option(
+                "It is too good: the model can know the article instead of the task.",
+                "Topic, names and tone repeat within an article. Put each article on one side, as a whole.",
                 right=True,
             ),
             Option(
-                "Nothing, as long as no sentence occurs twice.",
-                "Sentences need not be equal to give each other away: those of one article share its "
-                "topic and its tone.",
-            ),
-            Option(
                 "It is too poor, because the training set lacks some sentences of each article.",
-                "The mistake goes the other way: having seen part of an article makes the rest of it easier.",
+                "The error goes the other way: having seen part of an article makes the rest of it easier.",
             ),
             Option(
                 "It varies more; with many random splits the mean is right.",
-                "Every one of these splits leaks in the same direction, and the mean of many is as wrong "
-                "as one.",
+                "Every one of these splits leaks in the same direction, and the mean of many is as wrong as one.",
             ),
         ),
     ),

@@ -105,42 +105,36 @@ def _adapters(model: nn.Module) -> dict[str, LoRA]:
 def _find_linears(model: nn.Module, targets: tuple[str, ...]) -> dict[nn.Module, str]:
     if isinstance(model, nn.Linear):
         raise ValueError("the model is itself an nn.Linear and cannot be replaced in place; use LoRA(model)")
-    modules = {name: module for name, module in model.named_modules() if name}
+    modules = dict(model.named_modules(remove_duplicate=False))
     adapted = [name for name, module in modules.items() if isinstance(module, LoRA)]
-    chosen: dict[nn.Module, str] = {}
+    chosen: set[nn.Module] = set()
     for target in targets:
         found = {n: m for n, m in modules.items() if matches(n, target) or matches(n, f"*.{target}")}
-        again = [name for name in adapted if name in found]
+        again = [name for name in adapted if name in found or f"{name}.base" in found]
         if again:
             raise ValueError(
                 f"{again[0]} has a LoRA already; merge_lora(model) first, or choose other targets"
             )
-        linears = {m: n for n, m in found.items() if isinstance(m, nn.Linear)}
+        linears = {module for module in found.values() if isinstance(module, nn.Linear)}
         if not linears:
             raise ValueError(_no_linear(target, found, modules))
-        chosen.update(linears)
-    _check_not_shared(model, chosen)
-    order = {module: i for i, module in enumerate(modules.values())}
-    return dict(sorted(chosen.items(), key=lambda item: order[item[0]]))
+        chosen |= linears
+    by_name = {module: name for name, module in model.named_modules() if module in chosen}
+    _check_not_shared(model, by_name)
+    return by_name
 
 
 def _no_linear(target: str, found: dict[str, nn.Module], modules: dict[str, nn.Module]) -> str:
     linears = [name for name, module in modules.items() if isinstance(module, nn.Linear)]
+    hint = f"nearest: {nearest([*linears, *(name.rpartition('.')[2] for name in linears)], target)}"
     if found:
         kinds = ", ".join(sorted({type(module).__name__ for module in found.values()}))
-        return (
-            f"target {target!r} matches {kinds}, but LoRA wraps nn.Linear; "
-            f"nearest: {nearest(linears, target)}"
-        )
-    return (
-        f"target {target!r} matches none of the {len(linears)} nn.Linear; nearest: {nearest(linears, target)}"
-    )
+        return f"target {target!r} matches {kinds}, but LoRA wraps nn.Linear; {hint}"
+    return f"target {target!r} matches none of the {len(linears)} nn.Linear; {hint}"
 
 
 def _check_not_shared(model: nn.Module, chosen: dict[nn.Module, str]) -> None:
-    """A merge writes into the weight, and nn.MultiheadAttention reads it past the LoRA: both would go wrong
-    unseen.
-    """
+    """A merge would change the other owner too, and nn.MultiheadAttention reads the weight past the LoRA."""
     for name, module in model.named_modules():
         if isinstance(module, nn.MultiheadAttention) and module.out_proj in chosen:
             raise ValueError(

@@ -1,5 +1,6 @@
 """A new output layer for a new task."""
 
+import copy
 import math
 
 import torch
@@ -33,6 +34,7 @@ def replace_head(model: nn.Module, n_classes: int, *, generator: torch.Generator
     _initialise(new, generator)
     new.train(old.training)
     if _is_from_transformers(model):
+        model.config = copy.copy(model.config)  # other models may have been built from the same one
         model.config.num_labels = model.num_labels = n_classes
     return name
 

@@ -189,10 +189,10 @@ def _check_numbers(made: Claim) -> None:
 
 def _check_unused(made: Claim, *, recording: bool) -> None:
     """Readers may run a cell again, so only another statement clashes; a recording runs every cell once."""
-    before = _used.setdefault(made.id, made.statement)
-    first_use = before is made.statement
-    if not first_use and (recording or before != made.statement):
+    before = _used.get(made.id)
+    if before is not None and (recording or before != made.statement):
         raise ValueError(f"claim id {made.id!r} is taken in this run by: {before!r}; choose another id")
+    _used[made.id] = made.statement
 
 
 def _record(made: Claim, folder: Path) -> None:

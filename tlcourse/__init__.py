@@ -1,0 +1,1 @@
+"""Companion package of the executable book *Transfer Learning and Pretrained Models*."""

@@ -1,0 +1,1 @@
+"""Model architectures and the pretrained encoders that the chapters start from."""

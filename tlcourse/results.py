@@ -1,0 +1,234 @@
+"""Results of long experiments: made by `experiments/`, stored in `data/results/`, read by chapters.
+
+A script declares a `Study`: its settings, its assets and its jobs. Jobs run in parallel, one thread each, and every
+finished job is kept, so an interrupted study goes on where it stopped. The results file carries a fingerprint of the
+script, the settings and the assets; `stale()` lists the files whose fingerprint no longer fits.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.util
+import json
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tlcourse import assets, metrics, runtime
+
+ROOT = Path(__file__).resolve().parent.parent
+SCRIPTS = ROOT / "experiments"
+WORK = ROOT / "_build" / "experiments"
+Job = tuple[Callable[..., dict], dict[str, Any]]
+
+
+def folder() -> Path:
+    """Where results files live: `data/results` of a checkout, or the copy inside an installed package."""
+    checkout = ROOT / "data" / "results"
+    return checkout if checkout.is_dir() else Path(__file__).resolve().parent / "data" / "results"
+
+
+def recipe_text(source: str, *, without: Sequence[str] = ()) -> str:
+    """Python source without comments, docstrings and layout, and without the named top-level functions."""
+    tree = ast.parse(source)
+    tree.body = [n for n in tree.body if not (isinstance(n, ast.FunctionDef) and n.name in without)]
+    for node in ast.walk(tree):
+        if (
+            isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef)
+            and ast.get_docstring(node) is not None
+        ):
+            node.body = node.body[1:] or [ast.Pass()]
+    return ast.unparse(tree)
+
+
+def digest(*parts: Any) -> str:
+    """sha256 over JSON of the parts, keys sorted."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def asset_hashes(names: Sequence[str]) -> dict[str, str]:
+    """One hash an asset, from the registry: over the sha256 of each of its files."""
+    return {name: digest([[f.name, f.sha256] for f in assets.get(name).files]) for name in names}
+
+
+@dataclass(frozen=True)
+class Study:
+    """One experiment: `name` as in `experiments/<name>.py`, JSON settings, the assets it reads.
+
+    `plan` names the functions of the script that only choose which jobs run: changing them keeps finished jobs.
+    """
+
+    name: str
+    settings: Mapping[str, Any]
+    assets: Sequence[str]
+    plan: Sequence[str] = ("main", "plan", "plan_tuning")
+    script: Path = field(default=Path())
+
+    def __post_init__(self):
+        if self.script == Path():
+            object.__setattr__(self, "script", SCRIPTS / f"{self.name}.py")
+        if not self.script.is_file():
+            raise FileNotFoundError(
+                f"no experiment {self.name!r}: {self.script.name} is not under experiments/"
+            )
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the whole script, the settings and the assets."""
+        return digest(recipe_text(self.script.read_text()), dict(self.settings), asset_hashes(self.assets))
+
+    def run(
+        self, jobs: Mapping[str, Job], *, workers: int = 2, say: Callable[[str], None] = print
+    ) -> dict[str, dict]:
+        """Run the jobs that have no stored outcome, `workers` at a time with one thread each; name → record.
+
+        Each record is the job's dict plus `seconds`. A failed job raises after the others that were running ended.
+        """
+        source = recipe_text(self.script.read_text(), without=self.plan)
+        recipe = digest(source, dict(self.settings), asset_hashes(self.assets))
+        kept = WORK / self.name
+        kept.mkdir(parents=True, exist_ok=True)
+        places = {key: kept / f"{digest(recipe, key, kw)[:24]}.json" for key, (_, kw) in jobs.items()}
+        todo = {key: jobs[key] for key, place in places.items() if not place.exists()}
+        say(f"{self.name}: {len(jobs)} jobs, {len(jobs) - len(todo)} done before")
+        with ProcessPoolExecutor(workers, get_context("spawn"), _one_thread) as pool:
+            running = {pool.submit(_timed, function, kw): key for key, (function, kw) in todo.items()}
+            for count, future in enumerate(as_completed(running), 1):
+                record = future.result()
+                _write(places[running[future]], record)
+                say(f"{count}/{len(todo)} {running[future]} {record['seconds']:.0f} s")
+        return {key: json.loads(place.read_text()) for key, place in places.items()}
+
+    def write(self, records: Mapping[str, dict], **more: Any) -> Path:
+        """Store the records with the recipe's fingerprint, versions and time; the path of the results file."""
+        path = folder() / f"{self.name}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        body = {
+            "experiment": self.name,
+            "command": f"make experiment NAME={self.name}",
+            "fingerprint": self.fingerprint,
+            "settings": dict(self.settings),
+            "assets": asset_hashes(self.assets),
+            "environment": runtime.environment(),
+            "worker_seconds": round(sum(r["seconds"] for r in records.values())),
+            **more,
+            "runs": dict(records),
+        }
+        _write(path, body)
+        return path
+
+
+def _one_thread() -> None:
+    import torch
+
+    torch.set_num_threads(1)
+
+
+def _timed(function: Callable[..., dict], arguments: dict[str, Any]) -> dict:
+    start = time.monotonic()
+    record = function(**arguments)
+    return {**record, "seconds": round(time.monotonic() - start, 1)}
+
+
+def _write(path: Path, body: Any) -> None:
+    """JSON, one run a line, atomic: a reader sees the old file or the whole new one."""
+    runs = body.get("runs") if isinstance(body, dict) else None
+    text = json.dumps({k: v for k, v in body.items() if k != "runs"}, indent=1, ensure_ascii=False)
+    if runs is not None:
+        lines = ",\n".join(f"  {json.dumps(k)}: {json.dumps(v, ensure_ascii=False)}" for k, v in runs.items())
+        text = f'{text[:-2]},\n "runs": {{\n{lines}\n }}\n}}'
+    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
+    partial.write_text(text + "\n", encoding="utf-8")
+    os.replace(partial, path)
+
+
+@dataclass(frozen=True)
+class Results:
+    """A loaded results file. `runs` are dicts; `body` is everything else."""
+
+    body: Mapping[str, Any]
+    runs: tuple[Mapping[str, Any], ...]
+
+    def select(self, **wanted: Any) -> list[Mapping[str, Any]]:
+        """Runs whose fields equal `wanted`, ordered by seed. Raises KeyError when there is none."""
+        found = [r for r in self.runs if all(k in r and r[k] == v for k, v in wanted.items())]
+        if not found:
+            raise KeyError(
+                f"no run with {wanted}; the file has {len(self.runs)} runs, e.g. {_fields(self.runs[:1])}"
+            )
+        return sorted(found, key=lambda r: r.get("seed", 0))
+
+    def values(self, field_name: str, **wanted: Any) -> list[Any]:
+        """One field of the selected runs, ordered by seed."""
+        return [r[field_name] for r in self.select(**wanted)]
+
+
+def _fields(runs: Sequence[Mapping]) -> dict:
+    return {k: v for r in runs for k, v in r.items() if isinstance(v, str | int) and len(str(v)) < 20}
+
+
+def load(name: str) -> Results:
+    """The stored results of an experiment. Raises FileNotFoundError naming the command that makes them."""
+    path = folder() / f"{name}.json"
+    if not path.is_file():
+        raise FileNotFoundError(f"no results of {name!r}; make them with: make experiment NAME={name}")
+    body = json.loads(path.read_text(encoding="utf-8"))
+    runs = [run for record in body["runs"].values() for run in record.get("runs", [record])]
+    return Results({k: v for k, v in body.items() if k != "runs"}, tuple(runs))
+
+
+def difference(a: Sequence[Mapping], b: Sequence[Mapping], **options: Any) -> metrics.Interval:
+    """How much more often `a` is right than `b`, in percentage points, with an interval over seeds and test groups.
+
+    a, b: runs of two arms on the same splits, with the fields seed, right ("1011…", one digit a test item) and groups.
+    options go to `metrics.seeds_and_groups_bootstrap`. Raises ValueError where the seeds do not match.
+    """
+    if [r["seed"] for r in a] != [r["seed"] for r in b]:
+        raise ValueError(
+            f"seeds {[r['seed'] for r in a]} and {[r['seed'] for r in b]} cannot be paired; select both alike"
+        )
+    gains = [100 * (correct(x) - correct(y)) for x, y in zip(a, b, strict=True)]
+    return metrics.seeds_and_groups_bootstrap(gains, [np.asarray(r["groups"]) for r in a], **options)
+
+
+def accuracy(runs: Sequence[Mapping], **options: Any) -> metrics.Interval:
+    """Percent right, with an interval over seeds and test groups."""
+    return metrics.seeds_and_groups_bootstrap(
+        [100 * correct(r) for r in runs], [np.asarray(r["groups"]) for r in runs], **options
+    )
+
+
+def correct(run: Mapping) -> np.ndarray:
+    """The field `right` as numbers, (N,) of 0.0 and 1.0."""
+    return np.frombuffer(run["right"].encode(), dtype=np.uint8).astype(float) - ord("0")
+
+
+def stale() -> list[str]:
+    """One line for each results file that its script, settings or assets no longer fit; empty when all do."""
+    complaints = []
+    for path in sorted(folder().rglob("*.json")):
+        name = path.relative_to(folder()).with_suffix("").as_posix()
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        script = SCRIPTS / f"{name}.py"
+        if not script.is_file():
+            complaints.append(f"{name}: its script {script.name} is gone")
+            continue
+        if stored["fingerprint"] != _study_of(script).fingerprint:
+            complaints.append(f"{name}: script, settings or assets changed; run: make experiment NAME={name}")
+    return complaints
+
+
+def _study_of(script: Path) -> Study:
+    """The script's own STUDY, without running its jobs."""
+    spec = importlib.util.spec_from_file_location(f"study_{script.stem}", script)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.STUDY

@@ -1,0 +1,1 @@
+"""Transfer methods: one module per chapter."""

@@ -1,9 +1,18 @@
 """Sentences with human sentiment ratings in four domains (Hutto & Gilbert 2014).
 
-At least 15 people rated each sentence from −4 (very negative) to 4 (very positive); valence is their mean.
+At least 15 people rated each sentence from −4 (very negative) to 4 (very positive); valence is their mean. Counted
+on the files, without the made-up tweets; the last four columns at abs(valence) ≥ 0.5:
 
-| domain     | sentences | duplicates | groups           | with abs(valence) ≥ 0.5 | VADER | one human |
-|------------|-----------|------------|------------------|-------------------------|-------|-----------|
+| domain     | sentences | removed as duplicates | groups       | kept | positive | VADER | one person |
+|------------|-----------|-----------------------|--------------|------|----------|-------|------------|
+| films      | 10,603    | 2                     | each its own | .950 | .496     | .642  | .943       |
+| products   | 3,697     | 11                    | 300 reviews  | .805 | .586     | .738  | .942       |
+| editorials | 5,118     | 72, within articles   | 498 articles | .572 | .401     | .710  | .841       |
+| tweets     | 4,000     | 60, all made up       | each its own | .808 | .695     | .972  | .913       |
+
+VADER: accuracy of the sign of its score, where a score of 0 (13, 23, 22, 3 % of the sentences) counts half; counted
+as wrong the zeros leave .575, .623, .598, .959. One person: `human_accuracy`. The 300 reviews are of five products,
+so a split by review tests on products that were trained on.
 """
 
 import html
@@ -28,7 +37,8 @@ _FILES = {
 }
 _GROUPED = ("products", "editorials")  # ids are group_number; films and tweets stand alone
 
-# 30 tweets and their 170 variants in capitals and punctuation, written to test VADER's rules.
+# 30 tweets and 170 variants of them in capitals and punctuation, written to test VADER's rules. The files do not mark
+# them; they are those whose valence is not the mean of their ratings (all but 1484, which belongs to the family of 2).
 _MADE_UP_ORIGINALS = (
     *(2, 7, 9, 11, 15, 20, 30, 35, 58, 60, 73, 89, 100, 101, 114, 119, 124, 136, 169, 175, 203, 215, 220),
     *(239, 242, 252, 253, 273, 288, 298),
@@ -176,14 +186,11 @@ def draw(sentences: Sequence[Sentence], n: int, seed: int) -> tuple[Sentence, ..
 
 
 def labels(sentences: Sequence[Sentence]) -> np.ndarray:
-    """(N,) int64: 1 where the valence is positive, 0 where it is negative.
+    """(N,) int64: 1 where the valence is positive, 0 elsewhere.
 
-    Raises ValueError where a valence is zero, which belongs to neither class.
+    A valence of exactly 0, which only `min_valence=0` lets through, counts as 0: leave it out where classes are scored.
     """
-    values = valences(sentences)
-    if neutral := int(np.sum(values == 0)):
-        raise ValueError(f"{neutral} sentences have valence 0 and no class; split with min_valence above 0")
-    return (values > 0).astype(np.int64)
+    return (valences(sentences) > 0).astype(np.int64)
 
 
 def valences(sentences: Sequence[Sentence]) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""A model as a list of layers from input to output, each with a learning rate and an hour to thaw."""
+"""A model as a list of layers, input first: a learning rate for each, and when each begins to train."""
 
 import math
 from collections import Counter

@@ -15,7 +15,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 # Okabe & Ito (2008), "Color Universal Design", without yellow, which is too faint on white.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
@@ -180,8 +180,9 @@ def training_curves(histories: Mapping[str, HasHistory], *, ylabel: str) -> np.n
             left.plot(np.asarray(history.steps)[window - 1 :], smooth, color=colour, label=name)
             if history.evaluations:
                 right.plot(*zip(*history.evaluations, strict=True), color=colour, marker=marker, label=name)
-        left.set(xlabel="training step", ylabel="training loss (nats)")
-        right.set(xlabel="training step", ylabel=ylabel)
+        for ax, label in ((left, "training loss (nats)"), (right, ylabel)):
+            ax.set(xlabel="training step", ylabel=label)
+            ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         _legend(left)
     return np.array([left, right])
 

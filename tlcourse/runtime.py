@@ -51,7 +51,8 @@ def profile() -> str:
 def sizes(*, cpu: Mapping, gpu: Mapping) -> SimpleNamespace:
     """The sizes of the profile in use, as attributes.
 
-    `sizes(cpu={"labels": 500}, gpu={"labels": 2000}).labels` is 500 on cpu. Raises ValueError where one profile names a size that the other lacks.
+    `sizes(cpu={"labels": 500}, gpu={"labels": 2000}).labels` is 500 on cpu.
+    Raises ValueError where one profile names a size that the other lacks.
     """
     if cpu.keys() != gpu.keys():
         lopsided = ", ".join(sorted(cpu.keys() ^ gpu.keys()))

@@ -1,7 +1,7 @@
 """Typed records out of the assets: sentences in four domains, solar cells, digits, clothes."""
 
 from tlcourse.datasets.images import Images, digits, fashion_mnist
-from tlcourse.datasets.sentiment import (
+from tlcourse.datasets.sentences import (
     DOMAINS,
     Sentence,
     Split,

@@ -35,6 +35,5 @@ def cut_sizes(sizes: np.ndarray, shares: dict[str, float]) -> dict[str, slice]:
     for part, share in shares.items():
         share_so_far += share
         stop = int(np.argmin(np.abs(ends - share_so_far * ends[-1])))
-        parts[part] = slice(start, max(stop, start))
-        start = parts[part].stop
+        parts[part], start = slice(start, stop), stop
     return parts | {"train": slice(start, len(sizes))}

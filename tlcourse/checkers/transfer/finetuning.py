@@ -109,6 +109,14 @@ def lora_forward(x, weight, bias, a, b, alpha):
             "alpha is divided by the width of the input. The rank is the narrow side of a, its number of "
             "rows.",
         ),
+        "scale by the outputs": Mistake(
+            lambda x, weight, bias, a, b, alpha: x @ weight.T + bias + alpha / b.shape[0] * (x @ a.T @ b.T),
+            "alpha is divided by the number of outputs. The rank is the narrow side of b, its number of columns.",
+        ),
+        "scale without alpha": Mistake(
+            lambda x, weight, bias, a, b, alpha: x @ weight.T + bias + 1 / len(a) * (x @ a.T @ b.T),
+            "The update is divided by the rank, and alpha is missing: the scale is alpha / rank.",
+        ),
         "no bias": Mistake(
             lambda x, weight, bias, a, b, alpha: x @ weight.T + alpha / len(a) * (x @ a.T @ b.T),
             "The bias is missing: the layer keeps its own, and only the weight gets an update.",
@@ -201,6 +209,11 @@ def l2sp_penalty(parameters, reference, strength):
             lambda p, r, strength: strength / 2 * sum((p[name] ** 2).sum() for name in r),
             "That pulls the parameters to zero, which is plain weight decay. L2-SP pulls them to where "
             "they started: square the difference from reference.",
+        ),
+        "pulls all to zero": Mistake(
+            lambda p, r, strength: strength / 2 * sum((parameter**2).sum() for parameter in p.values()),
+            "That is plain weight decay on everything, the head included. L2-SP pulls the parameters that have a "
+            "reference to where they started: square the difference.",
         ),
         "no half": Mistake(
             lambda p, r, strength: strength * _squares(p, r),

@@ -1,6 +1,5 @@
 import dataclasses
 import linecache
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -206,10 +205,6 @@ def test_only_the_first_line_of_a_long_message_is_shown():
 
 def test_a_wrong_signature_and_a_call_that_ends_the_program_are_hints_too():
     assert "TypeError: " in judge(SCALE, lambda x: x).message
-    assert (
-        "2 positional arguments but 3" in judge(SCALE, SimpleNamespace(f=None).__class__.__init__).message
-        or True
-    )
 
     def scale(x, factor):
         raise SystemExit
@@ -273,7 +268,7 @@ def test_audit_finds_nothing_in_good_checkers():
         (dataclasses.replace(HALF, stub="half = 0"), "tests/half: its stub gets ✗ Not yet. 0 is not it."),
         (dataclasses.replace(HALF, tolerance=0.2), "tests/half: the mistake 'third' gets ✓ Right."),
         (
-            dataclasses.replace(SCALE, cases=lambda: two_cases()[:0] + [(torch.ones(1), 1.0)]),
+            dataclasses.replace(SCALE, cases=lambda: [(torch.ones(1), 1.0)]),
             "'forgets' gets ✓ Right.",
         ),
         (

@@ -98,7 +98,7 @@ def lora_typo(x, weight, bias, a, b, alpha):
         (lora_in_place, "changes its argument `weight`"),
         (lora_swapped, "wrong order"),
         (lora_unscaled, "not scaled"),
-        (lora_rank_of_b, "width of"),
+        (lora_rank_of_b, "number of outputs"),
         (lora_scaled_by_width, "width of the input"),
         (lora_after, "layer's output here"),
         (lora_without_bias, "bias is missing"),

@@ -134,3 +134,24 @@ def test_a_strong_l2sp_keeps_the_body_near_its_start(data):
             sum((model.state_dict()[f"{i}.weight"] - before[f"{i}.weight"]).norm() for i in (0, 3))
         )
     assert distances[0] > distances[1] > distances[2]
+
+
+def test_a_gradually_unfrozen_run_resumed_within_an_epoch_ends_with_the_same_bits(data, tmp_path):
+    class Interrupt:
+        def on_step(self, model, step):
+            if step == 8:  # three steps make an epoch
+                raise KeyboardInterrupt
+
+    def run(*more, **checkpoints):
+        model = network()
+        callbacks = [GradualUnfreezing(layer_groups(model)), *more]
+        fit(model, data, loss, config(4), callbacks=callbacks, progress=False, **checkpoints)
+        return model.state_dict()
+
+    whole = run()
+    folder = {"checkpoint_folder": tmp_path, "checkpoint_every": 1}
+    with pytest.raises(KeyboardInterrupt):
+        run(Interrupt(), **folder)
+    assert any(tmp_path.iterdir())
+    resumed = run(resume=True, **folder)
+    assert all(torch.equal(tensor, resumed[name]) for name, tensor in whole.items())

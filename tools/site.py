@@ -1,0 +1,67 @@
+"""Builds the site: `python -m tools.site`. Every page is read anew, because a cached page hides its warnings."""
+
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+PROBLEM = re.compile(r"\b(WARNING|ERROR|CRITICAL)\b|^(Traceback|Exception)\b")
+
+
+class SiteError(RuntimeError):
+    """The site was not built, or was built with complaints."""
+
+
+def build(source: Path = ROOT, target: Path = ROOT) -> Path:
+    """Build the book of `source` into `target`/_build/html; the path of its first page.
+
+    Raises SiteError with the log's complaints: an exit code of 0 alone says little, so the log counts too.
+    """
+    made = target / "_build"
+    for old in (made / "html", made / ".doctrees"):
+        shutil.rmtree(old, ignore_errors=True)
+    made.mkdir(parents=True, exist_ok=True)
+    run = "from jupyter_book.cli.main import main; main()"
+    command = [sys.executable, "-c", run, "build", str(source), "--path-output", str(target)]
+    done = subprocess.run(
+        [*command, "-W", "--keep-going", "-n", "--all"],
+        cwd=source,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+    )
+    log = COLOUR.sub("", done.stdout)
+    (made / "site.log").write_text(log, encoding="utf-8")
+    first = made / "html" / "index.html"
+    complaints = problems(log)
+    if done.returncode or complaints or not first.is_file():
+        shown = complaints or log.splitlines()[-15:]
+        raise SiteError("\n".join([*shown, f"the site did not build cleanly; its log: {made / 'site.log'}"]))
+    return first
+
+
+def problems(log: str) -> list[str]:
+    """The lines of a build log that complain."""
+    return [line for line in log.splitlines() if PROBLEM.search(line)]
+
+
+def main() -> int:
+    start = time.monotonic()
+    try:
+        first = build()
+    except SiteError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(f"The site is built ({time.monotonic() - start:.0f} s). Open {first}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

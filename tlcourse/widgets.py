@@ -244,7 +244,8 @@ def _png(image: Any) -> bytes:
         return image
     figure = getattr(image, "figure", None) or image
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=figure.dpi, bbox_inches=None, metadata={"Software": None})
+    with plt.rc_context({"savefig.bbox": None}):
+        figure.savefig(buffer, format="png", dpi=figure.dpi, metadata={"Software": None})
     plt.close(figure)
     return buffer.getvalue()
 

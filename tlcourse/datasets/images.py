@@ -21,11 +21,18 @@ class Images:
 
 
 def digits() -> Images:
-    """1,797 handwritten digits from scikit-learn, 8 × 8 pixels, values 0…16 (Alpaydin & Kaynak 1998)."""
-    from sklearn.datasets import load_digits
+    """1,797 handwritten digits of 8 × 8 pixels with values 0…16 (Alpaydin & Kaynak 1998).
 
-    data = load_digits()
-    return Images(images=data.images.astype(np.uint8), labels=data.target.astype(np.int64))
+    Raises ValueError on a malformed file, MissingAssetError where the asset is not cached.
+    """
+    table = np.loadtxt(
+        assets.path("digits", "digits.csv.gz"), delimiter=",", ndmin=2
+    )  # (N, 64 pixels + label)
+    if table.shape[1] != 65:
+        raise ValueError(f"digits.csv.gz has {table.shape[1]} columns, not 64 pixels and a label")
+    return Images(
+        images=table[:, :-1].astype(np.uint8).reshape(-1, 8, 8), labels=table[:, -1].astype(np.int64)
+    )
 
 
 def fashion_mnist(part: Literal["train", "test"] = "train") -> Images:

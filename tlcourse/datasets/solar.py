@@ -6,6 +6,7 @@ The ELPV data set (Buerhop-Lutz et al. 2018; Deitsch et al. 2019), CC BY-NC-SA 4
 import hashlib
 import os
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -51,7 +52,7 @@ def solar_cells(size: int = 96, *, n_blocks: int = 20) -> SolarCells:
 
     The files carry no module id, but neighbours belong together: labels correlate .53 between adjacent files, .35 ten
     files apart, .05 two hundred apart. So n_blocks contiguous runs of files stand in for modules; a boundary may still
-    cut one in two. Resized images are kept in the cache, under a key of size and files.
+    cut one in two. Resized images are kept in the cache, where it can be written, under a key of size and bytes.
     Raises ValueError on a size outside 8…300, n_blocks outside 1…N or a malformed labels.csv, MissingAssetError where
     the asset is not cached.
     """
@@ -118,7 +119,8 @@ def _resized(folder: Path, files: list[str], size: int) -> np.ndarray:
     for image, file in zip(images, files, strict=True):
         with Image.open(folder / file) as opened:
             image[...] = opened.convert("L").resize((size, size), Image.Resampling.BILINEAR)
-    _save_atomically(kept, images)
+    with suppress(OSError):  # a cache that is full or read-only costs time, nothing else
+        _save_atomically(kept, images)
     return images
 
 

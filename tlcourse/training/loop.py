@@ -10,8 +10,8 @@ and loss scaling; its wrapper of the optimiser is left out, because it costs a t
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +73,7 @@ def fit(
         processes.own_accelerator(config.mixed_precision) as accelerator,
         processes.seeded(config.seed, accelerator),
         modes_kept(model),
+        _without_gradients(model),
     ):
         model.to(accelerator.device)
         run = Run(model, adamw(model, config, parameter_groups), accelerator, config)
@@ -138,7 +139,6 @@ def _updater(run: Run, read: Callable, loss: Callable, total: int) -> Callable[[
         factor = config.factor(step, total)
         for group in optimizer.param_groups:
             group["lr"] = group["base_lr"] * factor
-        optimizer.zero_grad()
         if n_pieces == 1:
             value = backward(numbers, 1)
         else:
@@ -164,6 +164,7 @@ def _updater(run: Run, read: Callable, loss: Callable, total: int) -> Callable[[
         else:
             scaler.step(optimizer)
             scaler.update()
+        optimizer.zero_grad()
         history.steps.append(step + 1)
         history.losses.append(value)
         history.learning_rates.append(config.learning_rate * factor)
@@ -189,6 +190,16 @@ def _evaluate(run: Run, evaluate: Callable[[nn.Module], float]) -> int:
         history.best_step = step
     history.evaluations.append((step, score))
     return sum(at > history.best_step for at, _ in history.evaluations)
+
+
+@contextmanager
+def _without_gradients(model: nn.Module) -> Iterator[None]:
+    """No gradients of before in the first update, none left after the last."""
+    model.zero_grad()
+    try:
+        yield
+    finally:
+        model.zero_grad()
 
 
 def _check_loss(value: Tensor) -> None:

@@ -1,5 +1,6 @@
 """AdamW over all parameters of a model, with weight decay where it belongs."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -46,21 +47,15 @@ def _check_cover(model: nn.Module, groups: list[dict]) -> None:
     names = {parameter: name for name, parameter in model.named_parameters()}
     if not names:
         raise ValueError(f"the {type(model).__name__} has no parameters to train")
-    given = [parameter for group in groups for parameter in group["params"]]
-    foreign = sum(parameter not in names for parameter in given)
-    missing = [name for parameter, name in names.items() if parameter not in set(given)]
-    twice = (
-        sorted({names.get(p, "a foreign one") for p in given if given.count(p) > 1})
-        if _repeats(given)
-        else []
-    )
-    for problem, wrong in (("not the model's", foreign), ("missing", missing), ("in two groups", twice)):
-        if wrong:
-            what = wrong if isinstance(wrong, int) else f"{len(wrong)} ({', '.join(wrong[:5])})"
+    times = Counter(parameter for group in groups for parameter in group["params"])
+    wrong = {
+        "are not the model's": [str(tuple(p.shape)) for p in times if p not in names],
+        "are missing": [name for p, name in names.items() if p not in times],
+        "are there twice": [name for p, name in names.items() if times[p] > 1],
+    }
+    for problem, which in wrong.items():
+        if which:
             raise ValueError(
-                f"parameter_groups: {what} parameters {problem}; give every parameter once, frozen ones too"
+                f"parameter_groups: {len(which)} parameters {problem} ({', '.join(which[:5])}); give every parameter "
+                "of the model once, frozen ones too"
             )
-
-
-def _repeats(parameters: list[nn.Parameter]) -> bool:
-    return len(set(parameters)) < len(parameters)

@@ -65,10 +65,10 @@ def random_state(device: torch.device) -> dict:
     state = {
         "python": random.getstate(),
         "numpy": [name, keys.tolist(), *rest],
-        "torch": bytes(torch.get_rng_state()).hex(),
+        "torch": torch.get_rng_state().numpy().tobytes().hex(),
     }
     if device.type == "cuda":
-        state["cuda"] = bytes(torch.cuda.get_rng_state(device)).hex()
+        state["cuda"] = torch.cuda.get_rng_state(device).numpy().tobytes().hex()
     return state
 
 

@@ -18,6 +18,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -90,7 +91,7 @@ class Study:
     ) -> dict[str, dict]:
         """Run the jobs that have no stored outcome, `workers` at a time with one thread each; name → record.
 
-        Each record is the job's dict plus `seconds`. A failed job raises after the others that were running ended.
+        Each record is the job's dict plus `seconds`. A failed job stops those not yet begun.
         """
         source = recipe_text(self.script.read_text(), without=self.plan)
         recipe = digest(source, dict(self.settings), asset_hashes(self.assets))
@@ -100,11 +101,13 @@ class Study:
         todo = {key: jobs[key] for key, place in places.items() if not place.exists()}
         say(f"{self.name}: {len(jobs)} jobs, {len(jobs) - len(todo)} done before")
         with ProcessPoolExecutor(workers, get_context("spawn"), _one_thread) as pool:
-            running = {pool.submit(_timed, function, kw): key for key, (function, kw) in todo.items()}
-            for count, future in enumerate(as_completed(running), 1):
-                record = future.result()
-                _write(places[running[future]], record)
-                say(f"{count}/{len(todo)} {running[future]} {record['seconds']:.0f} s")
+            running = {pool.submit(_keep, places[key], *job): key for key, job in todo.items()}
+            try:
+                for count, future in enumerate(as_completed(running), 1):
+                    say(f"{count}/{len(todo)} {running[future]} {future.result():.0f} s")
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
         return {key: json.loads(place.read_text()) for key, place in places.items()}
 
     def write(self, records: Mapping[str, dict], **more: Any) -> Path:
@@ -132,10 +135,13 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def _timed(function: Callable[..., dict], arguments: dict[str, Any]) -> dict:
+def _keep(place: Path, function: Callable[..., dict], arguments: dict[str, Any]) -> float:
+    """Do a job and store its record at once, so that nothing that ended is lost; its seconds."""
     start = time.monotonic()
     record = function(**arguments)
-    return {**record, "seconds": round(time.monotonic() - start, 1)}
+    seconds = round(time.monotonic() - start, 1)
+    _write(place, {**record, "seconds": seconds})
+    return seconds
 
 
 def _write(path: Path, body: Any) -> None:
@@ -221,14 +227,14 @@ def stale() -> list[str]:
         if not script.is_file():
             complaints.append(f"{name}: its script {script.name} is gone")
             continue
-        if stored["fingerprint"] != _study_of(script).fingerprint:
+        if stored["fingerprint"] != load_script(script).STUDY.fingerprint:
             complaints.append(f"{name}: script, settings or assets changed; run: make experiment NAME={name}")
     return complaints
 
 
-def _study_of(script: Path) -> Study:
-    """The script's own STUDY, without running its jobs."""
+def load_script(script: Path) -> ModuleType:
+    """An experiment's script as a module, with its STUDY; none of its jobs run."""
     spec = importlib.util.spec_from_file_location(f"study_{script.stem}", script)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module.STUDY
+    return module

@@ -371,14 +371,14 @@ def plan(rates: dict[str, float]) -> dict:
             add(finetune, arm=arm, domain="editorials", n=500, seed=seed, rate=rates[arm])
     for seed in small:
         for domain in ("editorials", "tweets"):
-            sizes = ([50, 100, 200] if domain == "editorials" else []) + (
+            sizes = ([50, 200] if domain == "editorials" else []) + (
                 [500, 2000] if seed in seeds else []
             )
             if not sizes:
                 continue
             add(frozen, domain=domain, sizes=sizes, seed=seed)
             add(classical, domain=domain, sizes=sizes, seed=seed)
-        for n in (200, 100, 50):
+        for n in (200, 50):
             add(finetune, arm="full", domain="editorials", n=n, seed=seed, rate=rates["full"])
     for seed in seeds:
         add(straight_line, seed=seed, rate=rates["probe_first"])

@@ -16,6 +16,10 @@ from tools.execution import offline_environment
 from tools.notebooks import ROOT
 
 MIN_COVERAGE = 95
+NBVAL = (
+    *("--nbval", "--nbval-current-env", "--nbval-sanitize-with", "tools/nbval-sanitize.cfg"),
+    *("-o", "xfail_strict=true"),
+)
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 VERDICT = re.compile(r"^=* ?(\d+ \w+.* in [\d.]+s.*?) ?=*$|^(no tests ran.*)$")
 # What another processor does differently: narrower vectors in PyTorch's own kernels, in oneDNN's and in MKL's.
@@ -60,8 +64,7 @@ def portable_stages() -> list[Stage]:
 def nbval(name: str, variables: dict[str, str] | None = None) -> Stage:
     """Every chapter executed, its outputs compared with the stored ones; after a timeout, a pass is a failure."""
     paths = [str(notebooks.path_of(chapter).relative_to(ROOT)) for chapter in notebooks.chapters()]
-    options = ["--nbval", "--nbval-current-env", "--nbval-sanitize-with", "tools/nbval-sanitize.cfg"]
-    options += ["--nbval-cell-timeout", "240", "-o", "xfail_strict=true"]
+    options = [*NBVAL, "--nbval-cell-timeout", "240"]
     side_by_side = parallel(len(paths))
     share = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // 2))} if side_by_side else {}
     commands = [pytest(*options, *side_by_side, *paths)] if paths else []

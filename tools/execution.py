@@ -2,6 +2,7 @@
 
 import os
 import re
+import subprocess
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -82,7 +83,7 @@ def execute(
     progress.started = time.monotonic()
     try:
         with _watched(kernel, progress):
-            client.execute(env=variables, cleanup_kc=True)
+            client.execute(env=variables, stderr=subprocess.DEVNULL, cleanup_kc=True)
     except (CellExecutionError, CellTimeoutError, DeadKernelError, RuntimeError) as error:
         progress.error = f"code cell {progress.cell - 1}: {COLOUR.sub('', str(error)).strip()}"
     finally:

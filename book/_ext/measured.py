@@ -149,7 +149,7 @@ class ClaimTables(Generated):
         return section
 
     def introduction(self, chapter: str, made: list[claims.Claim]) -> list[str]:
-        lines = [f"{len(made)} claims of {{doc}}`/book/{chapter}`."]
+        lines = [f"{len(made)} {'claim' if len(made) == 1 else 'claims'} of {{doc}}`/book/{chapter}`."]
         record = self.book / "data" / "claims" / chapter / RUN
         if record.is_file():
             run = json.loads(record.read_text(encoding="utf-8"))
@@ -223,8 +223,8 @@ class Measured(Generated):
         if statement not in claims.STATEMENTS:
             raise self.error(f"no statement {statement!r}; they run from S1 to S24")
         bearing = [claim for claim in self.recorded() if statement in claim.supports]
-        lines = [f"**Taught in** {taught_in(self.book, statement)}.", ""]
-        lines += ["**Measured**" if bearing else "**Measured:** not yet.", ""]
+        lines = [f"**Taught in** {taught_in(self.book, statement)}", ""]
+        lines += ["**Measured**" if bearing else "**Measured** not yet", ""]
         for claim in bearing:
             lines += [
                 f"- {escaped(claim.statement)}: {self.measurement(claim)} {escaped(claim.unit)}",
@@ -234,10 +234,12 @@ class Measured(Generated):
 
 
 def taught_in(book: Path, statement: str) -> str:
-    return ", ".join(
-        f"{{doc}}`/book/{chapter}`" if notebook_of(book, chapter).is_file() else f"{chapter} (planned)"
-        for chapter in chapters(statement)
-    )
+    """Links to the chapters that there are, and the names of those that are planned."""
+    there, planned = [], []
+    for chapter in chapters(statement):
+        written = notebook_of(book, chapter).is_file()
+        (there if written else planned).append(f"{{doc}}`/book/{chapter}`" if written else chapter.split("/")[1])
+    return "; ".join([*([", ".join(there)] if there else []), *([f"*planned:* {', '.join(planned)}"] if planned else [])])
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

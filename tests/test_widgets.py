@@ -143,6 +143,13 @@ def test_html_without_images_equals_on_another_machine(make):
     assert all(len(line) < 400 for line in html.splitlines())
 
 
+def test_every_control_keeps_its_keys_from_jupyterlab():
+    for made in (slider(), two_questions()):
+        structure = Structure(made._repr_html_())
+        controls = structure.all("input") + structure.all("button")
+        assert controls and all(control["data-lm-suppress-shortcuts"] == "true" for control in controls)
+
+
 def test_text_forms_name_the_widgets():
     assert repr(slider()) == "<slider 'weights': 3 frames, 'none' to 'all <of> it'>"
     assert repr(two_questions()) == "<quiz 'small-quiz': 2 questions>"

@@ -20,6 +20,9 @@ import matplotlib.pyplot as plt
 
 MAX_FRAMES = 12
 
+# JupyterLab takes arrow keys and letters away from an element that does not say so itself.
+_KEYS = 'data-lm-suppress-shortcuts="true"'
+
 # Colours come from the site's theme, else from JupyterLab's, else are fixed. The first rule takes away the light
 # box that the site's dark theme puts around HTML outputs.
 _STYLE = """<style>
@@ -168,11 +171,11 @@ def frames(
         for n, (png, text, label) in enumerate(zip(pngs, alts, labels, strict=True))
     )
     html = f"""{_STYLE}
-<div class="tl-widget" data-tl-frames="{id}" data-lm-suppress-shortcuts="true">
+<div class="tl-widget" data-tl-frames="{id}">
 <p class="tl-title" id="{id}-title">{escape(title)}</p>
 {shown}
 <div class="tl-control" hidden>
-<input type="range" id="{id}" min="0" max="{len(pngs) - 1}" step="1" value="0" autocomplete="off"
+<input {_KEYS} type="range" id="{id}" min="0" max="{len(pngs) - 1}" step="1" value="0" autocomplete="off"
 aria-labelledby="{id}-title" aria-valuetext="{escape(labels[0])}">
 <span class="tl-now" aria-hidden="true">{escape(labels[0])}</span>
 </div>
@@ -191,7 +194,7 @@ def quiz(id: str, questions: Sequence[Question]) -> Widget:
         raise ValueError(f"quiz {id!r} has no questions; give at least one")
     asked = "\n".join(_fieldset(f"{id}-{n}", f"{n}. ", question) for n, question in enumerate(questions, 1))
     html = f"""{_STYLE}
-<div class="tl-widget" data-tl-quiz="{id}" data-lm-suppress-shortcuts="true">
+<div class="tl-widget" data-tl-quiz="{id}">
 {asked}
 <p class="tl-score" role="status"></p>
 </div>
@@ -201,7 +204,7 @@ def quiz(id: str, questions: Sequence[Question]) -> Widget:
 
 def _fieldset(name: str, number: str, question: Question) -> str:
     options = "\n".join(
-        f'<label class="tl-option"><input type="radio" name="{name}" value="{n}" autocomplete="off">'
+        f'<label class="tl-option"><input {_KEYS} type="radio" name="{name}" value="{n}" autocomplete="off">'
         f"<span>{_inline(option.text)}</span></label>"
         for n, option in enumerate(question.options)
     )
@@ -209,7 +212,7 @@ def _fieldset(name: str, number: str, question: Question) -> str:
     return f"""<fieldset>
 <legend>{number}{_inline(question.text)}</legend>
 {options}
-<button type="button" hidden>Check</button>
+<button {_KEYS} type="button" hidden>Check</button>
 <p class="tl-feedback" aria-live="polite"></p>
 <details><summary>Answers</summary><ul>
 {reasons}

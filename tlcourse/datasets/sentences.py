@@ -35,6 +35,7 @@ _FILES = {
     "editorials": "nytEditorialSnippets",
     "tweets": "tweets",
 }
+_ADDRESS = re.compile(r"\w[\w.+-]*@\w+(?:\.\w+)*|@\w+")
 _GROUPED = ("products", "editorials")  # ids are group_number; films and tweets stand alone
 
 # 30 tweets and 170 variants of them in capitals and punctuation, written to test VADER's rules. The files do not mark
@@ -104,10 +105,9 @@ class Split:
 def sentiment(domain: str) -> tuple[Sentence, ...]:
     """All sentences of a domain, in file order.
 
-    HTML entities are unescaped, runs of blanks folded, user handles masked as @user; letter case is kept. Of
-    sentences that are equal up to case and blanks the first is kept, so none can straddle a split.
-    Raises ValueError on an unknown domain or a malformed line, MissingAssetError where the asset is not
-    cached.
+    HTML entities are unescaped, runs of blanks folded, user handles and mail addresses masked as @user; letter case is
+    kept. Of sentences that are equal up to case and blanks the first is kept, so none can straddle a split.
+    Raises ValueError on an unknown domain or a malformed line, MissingAssetError where the asset is not cached.
     """
     _require_domain(domain)
     ratings = {
@@ -264,7 +264,8 @@ def _ratings(field: str, id: str) -> tuple[int, ...]:
 def _clean(text: str) -> str:
     while (plain := html.unescape(text)) != text:  # some are escaped twice
         text = plain
-    return re.sub(r"(?<!\w)@\w+", "@user", " ".join(text.split()))
+    text = re.sub(r"\bRT@", "RT @", " ".join(text.split()))
+    return _ADDRESS.sub("@user", text)
 
 
 def _require_domain(domain: str) -> None:

@@ -50,9 +50,10 @@ class IndexSplit:
 def solar_cells(size: int = 96, *, n_blocks: int = 20) -> SolarCells:
     """All cells, resized from 300 × 300 to size × size pixels with antialiasing (bilinear, by Pillow).
 
-    The files carry no module id, but neighbours belong together: labels correlate .53 between adjacent files, .35 ten
-    files apart, .05 two hundred apart. So n_blocks contiguous runs of files stand in for modules; a boundary may still
-    cut one in two. Resized images are kept in the cache, where it can be written, under a key of size and bytes.
+    The files carry no module id, but neighbours belong together: within one kind, labels correlate .53 between
+    adjacent files, .35 ten files apart, .05 two hundred apart. So n_blocks contiguous runs of files stand in for
+    modules; a boundary may still cut one in two.
+    Resized images are kept in the cache, where it can be written, under a key of size and bytes.
     Raises ValueError on a size outside 8…300, n_blocks outside 1…N or a malformed labels.csv, MissingAssetError where
     the asset is not cached.
     """

@@ -85,5 +85,5 @@ tidy: $(READY)
 	@$(RUN) -m tools.notebooks
 
 clean:
-	rm -rf _build/html _build/.doctrees _build/executed _build/claims _build/site.log
+	rm -rf _build/html _build/.doctrees _build/source _build/executed _build/claims _build/site.log
 	rm -rf .coverage .pytest_cache .ruff_cache .hypothesis

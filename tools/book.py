@@ -19,6 +19,7 @@ from tools.comparison import differences
 from tools.execution import Progress, execute, kill_kernels
 from tools.notebooks import ROOT
 
+EXECUTED = ROOT / "_build" / "executed"
 AT_ONCE = 2
 WARN_SECONDS, MAX_SECONDS, MAX_GIGABYTES = 120, 180, 4.0
 
@@ -30,19 +31,6 @@ class Outcome:
     progress: Progress
     failures: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
-
-
-def executed_tree(root: Path = ROOT) -> Path:
-    """A copy of what the site is made of, for the fresh notebooks and claims to go into."""
-    tree = root / "_build" / "executed"
-    shutil.rmtree(tree, ignore_errors=True)
-    tree.mkdir(parents=True)
-    for file in [*root.glob("*.yml"), *root.glob("*.toml"), *root.glob("*.md"), *root.glob("*.cff")]:
-        shutil.copy2(file, tree)
-    for folder in ("book", "data/claims", "data/results"):
-        if (root / folder).is_dir():
-            shutil.copytree(root / folder, tree / folder, ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
-    return tree
 
 
 def run(name: str, progress: Progress, tree: Path, threads: int, root: Path = ROOT) -> Outcome:
@@ -125,14 +113,14 @@ def main() -> int:
     start = time.monotonic()
     try:
         print("Building the site from the stored outputs …", flush=True)
-        first = site.build()
+        first = site.build(site.staged(site.STORED))
         print(f"You can read it now, while the chapters run: {first}\n", flush=True)
         names = notebooks.chapters()
-        tree = executed_tree()
+        tree = site.staged(EXECUTED)
         outcomes = execute_all(names, tree)
         print(f"\n{report(outcomes)}\n")
         print("Building the site from the fresh outputs …", flush=True)
-        site.build(tree, ROOT)
+        site.build(tree)
     except site.SiteError as error:
         print(error, file=sys.stderr)
         return 1

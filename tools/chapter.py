@@ -79,7 +79,7 @@ def main(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         kill_kernels()
         return 130
-    print(f"{display.line(progress)}: stored, with its claims")
+    print(f"Stored, with its claims: {notebooks.path_of(progress.chapter).relative_to(ROOT)}")
     return 0
 
 

@@ -1,5 +1,6 @@
 """Builds the site: `python -m tools.site`. Every page is read anew, because a cached page hides its warnings."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -8,6 +9,8 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+STORED = ROOT / "_build" / "source"
+LEFT_OUT = (".*", "__pycache__", "checkpoints")
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 PROBLEM = re.compile(r"\b(WARNING|ERROR|CRITICAL)\b|^(Traceback|Exception)\b")
 
@@ -16,8 +19,21 @@ class SiteError(RuntimeError):
     """The site was not built, or was built with complaints."""
 
 
-def build(source: Path = ROOT, target: Path = ROOT) -> Path:
-    """Build the book of `source` into `target`/_build/html; the path of its first page.
+def staged(tree: Path, root: Path = ROOT) -> Path:
+    """Copy what the site is made of into `tree`, so that the build sees no environment and no earlier build."""
+    shutil.rmtree(tree, ignore_errors=True)
+    tree.mkdir(parents=True)
+    for file in root.iterdir():
+        if file.is_file():
+            shutil.copy2(file, tree)
+    for folder in ("book", "data"):
+        if (root / folder).is_dir():
+            shutil.copytree(root / folder, tree / folder, ignore=shutil.ignore_patterns(*LEFT_OUT))
+    return tree
+
+
+def build(tree: Path, target: Path = ROOT) -> Path:
+    """Build a staged book into `target`/_build/html; the path of its first page.
 
     Raises SiteError with the log's complaints: an exit code of 0 alone says little, so the log counts too.
     """
@@ -26,10 +42,10 @@ def build(source: Path = ROOT, target: Path = ROOT) -> Path:
         shutil.rmtree(old, ignore_errors=True)
     made.mkdir(parents=True, exist_ok=True)
     run = "from jupyter_book.cli.main import main; main()"
-    command = [sys.executable, "-c", run, "build", str(source), "--path-output", str(target)]
+    command = [sys.executable, "-c", run, "build", str(tree), "--path-output", str(target)]
     done = subprocess.run(
         [*command, "-W", "--keep-going", "-n", "--all"],
-        cwd=source,
+        cwd=tree,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -37,7 +53,7 @@ def build(source: Path = ROOT, target: Path = ROOT) -> Path:
         encoding="utf-8",
         errors="replace",
     )
-    log = COLOUR.sub("", done.stdout)
+    log = COLOUR.sub("", done.stdout).replace(f"{tree}{os.sep}", "")
     (made / "site.log").write_text(log, encoding="utf-8")
     first = made / "html" / "index.html"
     complaints = problems(log)
@@ -55,7 +71,7 @@ def problems(log: str) -> list[str]:
 def main() -> int:
     start = time.monotonic()
     try:
-        first = build()
+        first = build(staged(STORED))
     except SiteError as error:
         print(error, file=sys.stderr)
         return 1

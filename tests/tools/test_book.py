@@ -26,7 +26,7 @@ def stored(tiny_book):
 def test_book_tells_right_from_wrong_outputs_side_by_side_and_touches_nothing_stored(stored):
     before = {path: path.read_bytes() for path in (stored / "book").rglob("*")}
     (stored / "data" / "claims" / "right" / "holds.json").write_text("{}")
-    tree = book.executed_tree(stored)
+    tree = site.staged(stored / "_build" / "executed", stored)
     start = time.monotonic()
     right, wrong = book.execute_all(["right", "wrong"], tree, stored)
     together = time.monotonic() - start
@@ -46,7 +46,7 @@ def test_book_tells_right_from_wrong_outputs_side_by_side_and_touches_nothing_st
 def test_a_failing_claim_fails_the_chapter_and_keeps_its_stored_outputs_on_the_site(tiny_book):
     claim = "from tlcourse.claims import claim\nclaim('fails', 'one beats two', 1, at_least=2)"
     root = tiny_book(one=[claim])
-    tree = book.executed_tree(root)
+    tree = site.staged(root / "_build" / "executed", root)
     (outcome,) = book.execute_all(["one"], tree, root)
     assert "measured 1" in outcome.failures[0]
     assert (tree / "book" / "one.ipynb").read_bytes() == (root / "book" / "one.ipynb").read_bytes()
@@ -80,12 +80,12 @@ def test_budget(seconds, gigabytes, allowed, at_once, failure, warning):
 def test_main_builds_first_from_stored_then_from_fresh_outputs(monkeypatch, capsys, tmp_path):
     built = []
     monkeypatch.setattr(site, "build", lambda *trees: built.append(trees) or tmp_path / "index.html")
-    monkeypatch.setattr(book, "executed_tree", lambda: tmp_path)
+    monkeypatch.setattr(site, "staged", lambda tree: tree)
     monkeypatch.setattr(notebooks, "chapters", lambda: ["a"])
     outcome = book.Outcome(Progress("a", started=0.0, ended=1.0))
     monkeypatch.setattr(book, "execute_all", lambda names, tree: [outcome])
     assert book.main() == 0
-    assert built == [(), (tmp_path, book.ROOT)]
+    assert built == [(site.STORED,), (book.EXECUTED,)]
     outcome.failures.append("wrong")
     assert book.main() == 1
     out = capsys.readouterr().out
@@ -96,6 +96,7 @@ def test_main_ends_with_the_sites_complaints_when_it_cannot_be_built(monkeypatch
     def fail(*_):
         raise site.SiteError("WARNING: broken link")
 
+    monkeypatch.setattr(site, "staged", lambda tree: tree)
     monkeypatch.setattr(site, "build", fail)
     assert book.main() == 1
     assert "broken link" in capsys.readouterr().err

@@ -16,7 +16,7 @@ def book(tmp_path):
 def test_a_broken_link_fails_the_build_and_is_named_and_the_next_build_forgets_it(book):
     (book / "_build" / "html").mkdir(parents=True)
     (book / "_build" / "html" / "gone.html").write_text("a page of an earlier build")
-    with pytest.raises(site.SiteError, match=r"(?s)WARNING: .*nowhere.*its log: "):
+    with pytest.raises(site.SiteError, match=r"(?s)^index\.md:3: WARNING: .*nowhere.*its log: "):
         site.build(book, book)
     (book / "index.md").write_text("# Tiny\n\nFine.\n")
     assert site.build(book, book) == book / "_build" / "html" / "index.html"
@@ -63,3 +63,25 @@ def test_a_build_that_makes_no_page_is_an_error(book, monkeypatch):
     monkeypatch.setattr(site.subprocess, "run", lambda *_, **__: Done)
     with pytest.raises(site.SiteError, match="all fine"):
         site.build(book, book)
+
+
+def test_staging_takes_what_the_site_is_made_of_and_nothing_else(tmp_path):
+    kept = [
+        "_toc.yml",
+        "README.md",
+        "book/a.ipynb",
+        "book/_ext/e.py",
+        "data/assets.toml",
+        "data/claims/a/c.json",
+    ]
+    left = [
+        ".venv/lib/README.md",
+        "_build/html/a.html",
+        "data/checkpoints/big",
+        "book/.ipynb_checkpoints/a.ipynb",
+    ]
+    for name in [*kept, *left]:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("")
+    tree = site.staged(tmp_path / "_build" / "source", tmp_path)
+    assert {p.relative_to(tree).as_posix() for p in tree.rglob("*") if p.is_file()} == set(kept)

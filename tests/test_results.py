@@ -29,6 +29,10 @@ def double(number: int) -> dict:
     return {"task": "toy", "seed": number, "value": SETTINGS["factor"] * number}
 
 
+def several(number: int) -> dict:
+    return {"runs": [{"seed": n, "v": n} for n in reversed(range(number))]}
+
+
 def plan():
     return {f"double {n}": (double, {"number": n}) for n in (1, 2, 3)}
 '''
@@ -133,8 +137,21 @@ def test_loading_gives_the_runs_ordered_by_seed(toy):
 
 
 def test_a_job_may_hold_several_runs(toy):
-    toy.study.write({"pair": {"runs": [{"seed": 1, "v": 1}, {"seed": 0, "v": 0}], "seconds": 1.0}})
+    job = {"pair": (toy.module.several, {"number": 2})}
+    records = toy.study.run(job, say=silent)
+    assert toy.study.run(job, say=silent) == records
+    toy.study.write(records)
     assert results.load("toy").values("v") == [0, 1]
+
+
+def test_a_study_goes_on_from_its_results_file_in_a_fresh_clone(toy, monkeypatch, tmp_path):
+    records = toy.study.run(toy.module.plan(), say=silent)
+    toy.study.write(records)
+    monkeypatch.setattr(results, "WORK", tmp_path / "another")
+    assert toy.study.run(toy.module.plan(), say=silent) == records
+    assert len(toy.calls.read_text().split()) == 3
+    other = {"double 1": (toy.module.double, {"number": 4})}
+    assert toy.study.run(other, say=silent)["double 1"]["value"] == 8
 
 
 def test_a_half_written_file_is_never_seen(toy, monkeypatch):

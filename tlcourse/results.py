@@ -86,18 +86,25 @@ class Study:
         """Of the whole script, the settings and the assets."""
         return digest(recipe_text(self.script.read_text()), dict(self.settings), asset_hashes(self.assets))
 
+    @property
+    def recipe(self) -> str:
+        """Like the fingerprint, without the functions that only choose which jobs run."""
+        source = recipe_text(self.script.read_text(), without=self.plan)
+        return digest(source, dict(self.settings), asset_hashes(self.assets))
+
     def run(
         self, jobs: Mapping[str, Job], *, workers: int = 2, say: Callable[[str], None] = print
     ) -> dict[str, dict]:
         """Run the jobs that have no stored outcome, `workers` at a time with one thread each; name → record.
 
-        Each record is the job's dict plus `seconds`. A failed job stops those not yet begun.
+        Each record is the job's dict plus `arguments` and `seconds`. A failed job stops those not yet begun.
         """
-        source = recipe_text(self.script.read_text(), without=self.plan)
-        recipe = digest(source, dict(self.settings), asset_hashes(self.assets))
-        kept = WORK / self.name
+        recipe, kept = self.recipe, WORK / self.name
         kept.mkdir(parents=True, exist_ok=True)
         places = {key: kept / f"{digest(recipe, key, kw)[:24]}.json" for key, (_, kw) in jobs.items()}
+        for key, record in self._stored(recipe).items():
+            if key in jobs and record["arguments"] == jobs[key][1] and not places[key].exists():
+                _write(places[key], record)
         todo = {key: jobs[key] for key, place in places.items() if not place.exists()}
         say(f"{self.name}: {len(jobs)} jobs, {len(jobs) - len(todo)} done before")
         with ProcessPoolExecutor(workers, get_context("spawn"), _one_thread) as pool:
@@ -110,6 +117,12 @@ class Study:
                 raise
         return {key: json.loads(place.read_text()) for key, place in places.items()}
 
+    def _stored(self, recipe: str) -> dict[str, dict]:
+        """The records of the results file where the same recipe made them: a study can go on from a fresh clone."""
+        path = folder() / f"{self.name}.json"
+        body = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        return body["runs"] if body.get("recipe") == recipe else {}
+
     def write(self, records: Mapping[str, dict], **more: Any) -> Path:
         """Store the records with the recipe's fingerprint, versions and time; the path of the results file."""
         path = folder() / f"{self.name}.json"
@@ -118,6 +131,7 @@ class Study:
             "experiment": self.name,
             "command": f"make experiment NAME={self.name}",
             "fingerprint": self.fingerprint,
+            "recipe": self.recipe,
             "settings": dict(self.settings),
             "assets": asset_hashes(self.assets),
             "environment": runtime.environment(),
@@ -131,7 +145,9 @@ class Study:
 
 def _one_thread() -> None:
     import torch
+    from threadpoolctl import threadpool_limits
 
+    threadpool_limits(1)
     torch.set_num_threads(1)
 
 
@@ -140,15 +156,17 @@ def _keep(place: Path, function: Callable[..., dict], arguments: dict[str, Any])
     start = time.monotonic()
     record = function(**arguments)
     seconds = round(time.monotonic() - start, 1)
-    _write(place, {**record, "seconds": seconds})
+    _write(place, {**record, "arguments": arguments, "seconds": seconds})
     return seconds
 
 
-def _write(path: Path, body: Any) -> None:
-    """JSON, one run a line, atomic: a reader sees the old file or the whole new one."""
-    runs = body.get("runs") if isinstance(body, dict) else None
-    text = json.dumps({k: v for k, v in body.items() if k != "runs"}, indent=1, ensure_ascii=False)
-    if runs is not None:
+def _write(path: Path, body: Mapping[str, Any]) -> None:
+    """JSON, of a results file one record a line; atomic: a reader sees the old file or the whole new one."""
+    runs = body.get("runs")
+    if not isinstance(runs, Mapping):
+        text = json.dumps(body, ensure_ascii=False)
+    else:
+        text = json.dumps({k: v for k, v in body.items() if k != "runs"}, indent=1, ensure_ascii=False)
         lines = ",\n".join(f"  {json.dumps(k)}: {json.dumps(v, ensure_ascii=False)}" for k, v in runs.items())
         text = f'{text[:-2]},\n "runs": {{\n{lines}\n }}\n}}'
     partial = path.with_name(f"{path.name}.{os.getpid()}.part")

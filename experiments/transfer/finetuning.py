@@ -369,25 +369,24 @@ def plan(rates: dict[str, float]) -> dict:
     for seed in seeds:
         for arm in ("top2", "gradual", "discriminative", "probe_first", "l2sp"):
             add(finetune, arm=arm, domain="editorials", n=500, seed=seed, rate=rates[arm])
-    for seed in small:
-        for domain in ("editorials", "tweets"):
-            sizes = ([50, 200] if domain == "editorials" else []) + (
-                [500, 2000] if seed in seeds else []
-            )
-            if not sizes:
-                continue
-            add(frozen, domain=domain, sizes=sizes, seed=seed)
-            add(classical, domain=domain, sizes=sizes, seed=seed)
-        for n in (200, 50):
-            add(finetune, arm="full", domain="editorials", n=n, seed=seed, rate=rates["full"])
+    for seed in seeds:
+        for function in (frozen, classical):
+            add(function, domain="editorials", sizes=[50, 200, 500, 2000], seed=seed)
+            add(function, domain="tweets", sizes=[500, 2000], seed=seed)
     for seed in seeds:
         add(straight_line, seed=seed, rate=rates["probe_first"])
+    for seed in small:
+        for n in (200, 50):
+            add(finetune, arm="full", domain="editorials", n=n, seed=seed, rate=rates["full"])
+        if seed not in seeds:
+            for function in (frozen, classical):
+                add(function, domain="editorials", sizes=[50, 200], seed=seed)
     for seed in seeds:
         add(forgetting, seed=seed, rates={arm: rates[arm] for arm in ("full", "lora", "l2sp")})
     for seed in seeds:
-        add(warm, seed=seed, rate=rates["full"])
-    for seed in seeds:
         add(overfit, seed=seed, rate=rates["full"])
+    for seed in seeds:
+        add(warm, seed=seed, rate=rates["full"])
     return jobs
 
 

@@ -31,7 +31,9 @@ class Archive:
     open: Callable[[str], IO[bytes]]
 
 
-def take(archive: Path, members: Mapping[str, str], folder: Path, *, limit: int, inner: str | None = None) -> None:
+def take(
+    archive: Path, members: Mapping[str, str], folder: Path, *, limit: int, inner: str | None = None
+) -> None:
     """Write the named members of an archive, or of a folder, into folder.
 
     members: target → path in the archive; a path with a `*` stands for all that match, and its target for their
@@ -47,7 +49,9 @@ def take(archive: Path, members: Mapping[str, str], folder: Path, *, limit: int,
                 return
             with tempfile.TemporaryDirectory(dir=archive.parent) as nested:
                 target = PurePosixPath(inner).name
-                _copy(opened, _plan(opened, {target: inner}, archive.name), Path(nested), archive.name, 1 << 30)
+                _copy(
+                    opened, _plan(opened, {target: inner}, archive.name), Path(nested), archive.name, 1 << 30
+                )
                 take(Path(nested) / target, members, folder, limit=limit)
     except _DAMAGED as error:
         raise CorruptAssetError(f"{archive.name} is cut off or damaged ({error}); fetch it again") from error
@@ -75,7 +79,7 @@ def _copy(archive: Archive, plan: Mapping[str, str], folder: Path, name: str, li
     total = sum(archive.sizes[path] for path in plan)
     if total > limit:
         raise CorruptAssetError(f"{name} would unpack to {total} bytes where {limit} are registered")
-    for path in archive.sizes:                   # the archive's own order: a tar is read once, front to back
+    for path in archive.sizes:  # the archive's own order: a tar is read once, front to back
         if path not in plan:
             continue
         target = folder / plan[path]
@@ -113,7 +117,11 @@ def _opened(path: Path) -> Iterator[Archive]:
 def _folder(root: Path) -> Archive:
     paths = {path.relative_to(root).as_posix(): path for path in sorted(root.rglob("*"))}
     return Archive(
-        sizes={name: path.stat().st_size for name, path in paths.items() if path.is_file() and not path.is_symlink()},
+        sizes={
+            name: path.stat().st_size
+            for name, path in paths.items()
+            if path.is_file() and not path.is_symlink()
+        },
         links=frozenset(name for name, path in paths.items() if path.is_symlink()),
         open=lambda name: paths[name].open("rb"),
     )

@@ -79,13 +79,15 @@ def _pip(source: Source, folder: Path, tick: Tick, options: Sequence[str]) -> Pa
     requirements = folder / "requirements.txt"
     requirements.write_text(f"{source.request} --hash=sha256:{source.archive.sha256}\n", encoding="utf-8")
     target = folder / "archive"
-    _run(
-        [sys.executable, "-m", "pip", "download", "--no-deps", "--no-input", "--disable-pip-version-check"]
-        + ["--progress-bar=off", "--retries=2", "--require-hashes", *options]
-        + ["--dest", str(target), "--requirement", str(requirements)],
-        folder,
-        tick,
-    )
+    quiet = [
+        "--no-input",
+        "--no-cache-dir",
+        "--disable-pip-version-check",
+        "--progress-bar=off",
+        "--retries=2",
+    ]
+    wanted = ["--no-deps", "--require-hashes", "--requirement", str(requirements), "--dest", str(target)]
+    _run([sys.executable, "-m", "pip", "download", *quiet, *wanted, *options], folder, tick)
     return _only_file(target, source)
 
 
@@ -96,7 +98,9 @@ def _apt(source: Source, folder: Path, tick: Tick) -> Path:
     target.mkdir()
     download = ["apt-get", *_apt_options(folder), "download", source.request]
     try:
-        _run(["apt-get", "-o", "APT::Sandbox::User=root", "download", source.request], folder, tick, cwd=target)
+        _run(
+            ["apt-get", "-o", "APT::Sandbox::User=root", "download", source.request], folder, tick, cwd=target
+        )
     except DiskFullError:
         raise
     except FetchError:
@@ -127,7 +131,11 @@ def _apt_index(source: Source, folder: Path, tick: Tick) -> Path:
 
 def _hub(source: Source, folder: Path, tick: Tick) -> Path:
     files = list(source.take.values())
-    _run([sys.executable, "-c", _HUB, source.request, source.revision, str(folder / "files"), *files], folder, tick)
+    _run(
+        [sys.executable, "-c", _HUB, source.request, source.revision, str(folder / "files"), *files],
+        folder,
+        tick,
+    )
     return folder / "files"
 
 
@@ -199,7 +207,9 @@ def _run(command: Sequence[str], scratch: Path, tick: Tick, *, cwd: Path | None 
 def _failure(client: str, output: str) -> Exception:
     if _NO_SPACE.search(output):
         return DiskFullError(f"{client} ran out of disk space")
-    expected, got = (re.search(rf"{word}\s+(?:sha256 )?([0-9a-f]{{64}})", output) for word in ("Expected", "Got"))
+    expected, got = (
+        re.search(rf"{word}\s+(?:sha256 )?([0-9a-f]{{64}})", output) for word in ("Expected", "Got")
+    )
     if expected and got:
         return CorruptAssetError(f"{client} got sha256 {got[1]}, registered is {expected[1]}")
     if missing := re.search(r"No module named '?([\w.]+)", output):

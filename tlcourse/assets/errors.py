@@ -8,7 +8,7 @@ class AssetError(Exception):
 class UnknownAssetError(AssetError, KeyError):
     """No asset, or no file of an asset, has this name."""
 
-    __str__ = Exception.__str__                  # KeyError would show the message in quotes
+    __str__ = Exception.__str__  # KeyError would show the message in quotes
 
 
 class MissingAssetError(AssetError, FileNotFoundError):

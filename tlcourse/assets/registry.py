@@ -5,7 +5,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from tlcourse.assets.errors import UnknownAssetError
@@ -47,7 +47,8 @@ class Source:
 
     take: file name in the asset → path in the archive or in what the client delivers; a `*` in it takes every
     match as a folder. archive: digest of the archive, checked before it is opened; None where the client
-    delivers files. inner: path of an archive inside the archive.
+    delivers files. inner: path of an archive in what is delivered. revision and platform: what hub and pip are asked
+    for. convert: name of the `convert` function that makes the file of what was taken.
     """
 
     client: str
@@ -57,6 +58,7 @@ class Source:
     inner: str | None = None
     revision: str | None = None
     platform: str | None = None
+    convert: str | None = None
 
 
 @dataclass(frozen=True)
@@ -149,7 +151,8 @@ def _source(entry: Mapping[str, Any], files: Iterable[File]) -> Source:
     """Where take is one folder, all files lie in it under their own names."""
     take, archive = entry["take"], entry.get("archive")
     if isinstance(take, str):
-        take = {file.name: f"{take}/{file.name}" + ("/*" if file.count else "") for file in files}
+        folder = PurePosixPath(take)
+        take = {file.name: str(folder / file.name) + ("/*" if file.count else "") for file in files}
     return Source(**{**entry, "take": take, "archive": Digest(**archive) if archive else None})
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from filelock import FileLock
 from tqdm import tqdm
 
-from tlcourse.assets import archives, clients
+from tlcourse.assets import archives, clients, convert
 from tlcourse.assets.errors import AssetError, CorruptAssetError, DiskFullError, FetchError, MissingAssetError
 from tlcourse.assets.registry import Asset, Digest, File, Source, get
 
@@ -70,7 +70,7 @@ def fetch(name: str, *, progress: bool = False) -> Path:
         scratch = home() / ".partial" / name
         scratch.mkdir(parents=True, exist_ok=True)
         with FileLock(home() / ".partial" / f"{name}.lock"):
-            shutil.rmtree(scratch, ignore_errors=True)       # what an interrupted fetch left
+            shutil.rmtree(scratch, ignore_errors=True)  # what an interrupted fetch left
             try:
                 _check(asset, asset.files, home() / name)
             except (MissingAssetError, CorruptAssetError):
@@ -105,11 +105,13 @@ def _fetch(asset: Asset, scratch: Path, progress: bool) -> None:
             failures.append(error)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
-    kind = next((CorruptAssetError for error in failures if isinstance(error, CorruptAssetError)), FetchError)
-    raise kind(
-        f"{asset.name}: {'; '.join(str(error) for error in failures)}. Connect to a network and run "
-        f"`tlcourse assets fetch {asset.name}`, or copy the folder {home() / asset.name} from a machine that has it"
-    ) from failures[-1]
+    reasons = "; ".join(str(error) for error in failures)
+    copy = f"copy the folder {home() / asset.name} from a machine that has it"
+    if any(isinstance(error, CorruptAssetError) for error in failures):
+        raise CorruptAssetError(f"{asset.name}: {reasons}. Nothing was kept; please report this, or {copy}")
+    raise FetchError(
+        f"{asset.name}: {reasons}. Once that is mended, run `tlcourse assets fetch {asset.name}`, or {copy}"
+    )
 
 
 def _stage(asset: Asset, source: Source, scratch: Path, progress: bool) -> None:
@@ -120,10 +122,13 @@ def _stage(asset: Asset, source: Source, scratch: Path, progress: bool) -> None:
         delivered = clients.deliver(source, download, tick)
     if source.archive is not None:
         _require(digest(delivered, File(delivered.name, 0, "")), (source.archive,), delivered.name)
-    limit = sum(max(known.size for known in file.accepted) for file in asset.files)
     staged = scratch / "files"
     staged.mkdir()
-    archives.take(delivered, source.take, staged, limit=limit, inner=source.inner)
+    archives.take(delivered, source.take, staged, limit=2 * asset.size, inner=source.inner)
+    if source.convert is not None:
+        for file in asset.files:
+            text = convert.CONVERTERS[source.convert](staged / file.name)
+            (staged / file.name).write_text(text, encoding="utf-8", newline="")
     _check(asset, asset.files, staged, again=True)
 
 
@@ -145,19 +150,30 @@ def _check(asset: Asset, files: tuple[File, ...], folder: Path, *, again: bool =
                 f"{file.name} is missing; run `tlcourse assets fetch {asset.name}`"
             )
         stamp = _stamp(target, file)
-        if stamps.get(file.name) != stamp:
+        if stamps.get(file.name) == stamp:
+            continue
+        try:
             _require(digest(target, file), file.accepted, f"{asset.name}: {file.name}")
-            fresh[file.name] = stamp
+        except CorruptAssetError as error:
+            _forget(folder)
+            if folder != home() / asset.name:
+                raise
+            raise CorruptAssetError(
+                f"{error}; run `tlcourse assets fetch {asset.name}` to replace it"
+            ) from None
+        fresh[file.name] = stamp
     if fresh:
         _remember(folder, {**stamps, **fresh})
 
 
 def _require(found: Digest, accepted: tuple[Digest, ...], what: str) -> None:
     if found.sha256 not in {known.sha256 for known in accepted}:
-        known = " or ".join(f"{known.sha256}{f' ({known.note})' if known.note else ''}" for known in accepted)
+        known = " or ".join(
+            f"{known.sha256} ({', '.join(filter(None, [f'{known.size} bytes', known.note]))})"
+            for known in accepted
+        )
         raise CorruptAssetError(
-            f"{what} has sha256 {found.sha256} ({found.size} bytes), registered is {known} "
-            f"({accepted[0].size} bytes); delete it or fetch the asset again"
+            f"{what} has sha256 {found.sha256} ({found.size} bytes), registered is {known}"
         )
 
 
@@ -177,8 +193,8 @@ def _members(folder: Path) -> list[tuple[str, Path]]:
 
 def _read_stamps(folder: Path) -> dict[str, str]:
     try:
-        return json.loads((folder / _STAMPS).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return dict(json.loads((folder / _STAMPS).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
         return {}
 
 
@@ -189,6 +205,12 @@ def _remember(folder: Path, stamps: dict[str, str]) -> None:
         written = folder / f"{_STAMPS}.{os.getpid()}"
         written.write_text(json.dumps(stamps), encoding="utf-8")
         os.replace(written, folder / _STAMPS)
+
+
+def _forget(folder: Path) -> None:
+    _proven.pop(folder, None)
+    with suppress(OSError):
+        (folder / _STAMPS).unlink(missing_ok=True)
 
 
 def _require_space(asset: Asset, source: Source) -> None:
@@ -226,7 +248,9 @@ def _plain_disk_errors(asset: Asset) -> Iterator[None]:
 @contextmanager
 def _bar(asset: Asset, source: Source, download: Path, progress: bool) -> Iterator[Callable[[], None]]:
     total = source.archive.size if source.archive else asset.size
-    with tqdm(total=total, desc=asset.name, unit="B", unit_scale=True, disable=not progress, leave=False) as bar:
+    with tqdm(
+        total=total, desc=asset.name, unit="B", unit_scale=True, disable=not progress, leave=False
+    ) as bar:
 
         def tick() -> None:
             size = sum(path.stat().st_size for path in download.rglob("*") if path.is_file())

@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parent.parent
 STORED = ROOT / "_build" / "source"
 LEFT_OUT = (".*", "__pycache__", "checkpoints")
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-PROBLEM = re.compile(r"\b(WARNING|ERROR|CRITICAL)\b|^(Traceback|Exception)\b")
+PROBLEM = re.compile(r"\b(WARNING|ERROR|CRITICAL)\b|^Exception occurred:$")
 
 
 class SiteError(RuntimeError):
@@ -64,8 +64,15 @@ def build(tree: Path, target: Path = ROOT) -> Path:
 
 
 def problems(log: str) -> list[str]:
-    """The lines of a build log that complain."""
-    return [line for line in log.splitlines() if PROBLEM.search(line)]
+    """The lines of a build log that complain; of an exception, also where and why."""
+    lines, found = log.splitlines(), []
+    for n, line in enumerate(lines):
+        if PROBLEM.search(line):
+            found += [line]
+        elif n and lines[n - 1] == "Exception occurred:":
+            rest = lines[n:]
+            found += rest[: next((m for m, other in enumerate(rest) if other.startswith("The full")), 5)]
+    return found
 
 
 def main() -> int:

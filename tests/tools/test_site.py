@@ -29,8 +29,7 @@ def test_a_broken_link_fails_the_build_and_is_named_and_the_next_build_forgets_i
     [
         "/book/index.md:3: WARNING: 'myst' cross-reference target not found: 'x' [myst.xref_missing]",
         "/book/index.md:3: ERROR: Unknown directive type",
-        "Traceback (most recent call last):",
-        "Exception occurred:",
+        "index.md:3: CRITICAL: Duplicate ID",
     ],
 )
 def test_a_complaint_in_the_log_is_found(line):
@@ -85,3 +84,9 @@ def test_staging_takes_what_the_site_is_made_of_and_nothing_else(tmp_path):
         (tmp_path / name).write_text("")
     tree = site.staged(tmp_path / "_build" / "source", tmp_path)
     assert {p.relative_to(tree).as_posix() for p in tree.rglob("*") if p.is_file()} == set(kept)
+
+
+def test_of_an_exception_the_place_and_the_reason_are_shown():
+    raised = ["Exception occurred:", '  File "a.py", line 2, in f', "    g()", "ValueError: no claim"]
+    after = ["The full traceback has been saved in a.log", "Traceback (most recent call last):", "  more"]
+    assert site.problems("\n".join(["reading sources...", *raised, *after])) == raised

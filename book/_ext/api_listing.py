@@ -10,10 +10,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from docutils import nodes
+from measured import escaped
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
-
-from measured import escaped
 
 
 def source_of(module: str) -> Path:
@@ -124,7 +123,9 @@ def _class(module: str, name: str, node: ast.ClassDef) -> list[str]:
 def _method(node: ast.FunctionDef) -> Iterator[str]:
     found = decorators(node)
     kind = "property" if "property" in found else "method"
-    shown = node.name if kind == "property" else node.name + arguments(node, bound="staticmethod" not in found)
+    shown = (
+        node.name if kind == "property" else node.name + arguments(node, bound="staticmethod" not in found)
+    )
     yield from [f"````{{py:{kind}}} {shown}", "", *prose(ast.get_docstring(node)), "````", ""]
 
 

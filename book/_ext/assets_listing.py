@@ -1,10 +1,10 @@
 """`{assets}`: every entry of the registry, with its licence and where it comes from."""
 
 from docutils import nodes
+from measured import escaped
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-from measured import escaped
 from tlcourse import assets
 
 

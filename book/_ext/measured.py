@@ -11,7 +11,6 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from docutils import nodes
-from docutils.parsers.rst import directives
 from sphinx.application import Sphinx
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
@@ -56,7 +55,9 @@ def notebook_of(book: Path, chapter: str) -> Path:
 def title_of(notebook: Path) -> str:
     """The first heading of a notebook."""
     cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
-    headings = (re.search(r"^# (.+)$", "".join(c["source"]), re.M) for c in cells if c["cell_type"] == "markdown")
+    headings = (
+        re.search(r"^# (.+)$", "".join(c["source"]), re.M) for c in cells if c["cell_type"] == "markdown"
+    )
     return next((found[1].strip() for found in headings if found), notebook.stem)
 
 
@@ -216,10 +217,9 @@ class Measured(Generated):
     """`{measured} S9`: where the statement is taught, and what was measured of it."""
 
     required_arguments = 1
-    option_spec = {}
 
     def run(self) -> list[nodes.Node]:
-        statement = directives.unchanged_required(self.arguments[0])
+        statement = self.arguments[0]
         if statement not in claims.STATEMENTS:
             raise self.error(f"no statement {statement!r}; they run from S1 to S24")
         bearing = [claim for claim in self.recorded() if statement in claim.supports]
@@ -238,8 +238,12 @@ def taught_in(book: Path, statement: str) -> str:
     there, planned = [], []
     for chapter in chapters(statement):
         written = notebook_of(book, chapter).is_file()
-        (there if written else planned).append(f"{{doc}}`/book/{chapter}`" if written else chapter.split("/")[1])
-    return "; ".join([*([", ".join(there)] if there else []), *([f"*planned:* {', '.join(planned)}"] if planned else [])])
+        (there if written else planned).append(
+            f"{{doc}}`/book/{chapter}`" if written else chapter.split("/")[1]
+        )
+    return "; ".join(
+        [*([", ".join(there)] if there else []), *([f"*planned:* {', '.join(planned)}"] if planned else [])]
+    )
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

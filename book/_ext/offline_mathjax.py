@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sphinx.application import Sphinx
 
-BUNDLE = "tex-svg-full.js"                   # glyphs are drawn as SVG: no web fonts are loaded either
+BUNDLE = "tex-svg-full.js"  # glyphs are drawn as SVG: no web fonts are loaded either
 
 
 def bundle_path() -> Path:

@@ -1,0 +1,189 @@
+"""The book's own Sphinx extensions: on a small book for the pages they make, on small sources for their parts."""
+
+import io
+import json
+import sys
+
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output, writes
+
+STATEMENT = "LoRA's loss is at most 1 point (of 100) *here*"
+
+
+@pytest.fixture
+def extensions(request, monkeypatch):
+    monkeypatch.syspath_prepend(str(request.config.rootpath / "book" / "_ext"))
+    yield
+    for name in ("api_listing", "assets_listing", "measured", "offline_mathjax", "accessible_theme"):
+        sys.modules.pop(name, None)
+
+
+def recorded(**changes):
+    claim = {
+        "id": "lora-is-close",
+        "chapter": "transfer/finetuning",
+        "statement": STATEMENT,
+        "value": 0.4217,
+        "at_least": None,
+        "at_most": 1.0,
+        "interval": [0.1, 0.74],
+        "level": 0.95,
+        "unit": "points",
+        "supports": ["S9"],
+        "machine": {},
+    }
+    return claim | changes
+
+
+def chapter():
+    cells = [
+        new_markdown_cell("# Fine-tuning"),
+        new_code_cell("import tlcourse", execution_count=1),
+        new_code_cell(
+            "claim()",
+            execution_count=2,
+            outputs=[new_output("stream", name="stdout", text=f"✓ {STATEMENT} (points: at most 1)\n")],
+        ),
+    ]
+    language = {"name": "python", "pygments_lexer": "ipython3"}
+    kernel = {"name": "python3", "display_name": "Python 3"}
+    return new_notebook(cells=cells, metadata={"kernelspec": kernel, "language_info": language})
+
+
+@pytest.fixture
+def book(tmp_path, extensions):
+    """A function: claims → warnings and HTML pages of a small book that records them."""
+    from sphinx.application import Sphinx
+    from sphinx.util.docutils import docutils_namespace
+
+    def build(*claims):
+        source = tmp_path / "source"
+        for folder in ("book/transfer", "data/claims/transfer/finetuning"):
+            (source / folder).mkdir(parents=True)
+        for claim in claims:
+            (source / "data/claims" / claim["chapter"]).mkdir(parents=True, exist_ok=True)
+            (source / "data/claims" / claim["chapter"] / f"{claim['id']}.json").write_text(json.dumps(claim))
+        (source / "book/transfer/finetuning.ipynb").write_text(writes(chapter()))
+        statements = "\n".join(f"(s{n})=\n## S{n}\n\n```{{measured}} S{n}\n```\n" for n in range(1, 25))
+        (source / "audit.md").write_text(f"# Audit\n\n```{{coverage}}\n```\n\n{statements}")
+        (source / "index.md").write_text(
+            "# Results\n\n```{claims}\n```\n\n```{toctree}\naudit\nbook/transfer/finetuning\n```\n"
+        )
+        warnings = io.StringIO()
+        with docutils_namespace():
+            Sphinx(
+                *(str(source), None, str(tmp_path / "html"), str(tmp_path / "doctrees"), "html"),
+                confoverrides={
+                    "extensions": ["myst_nb", "measured"],
+                    "nb_execution_mode": "off",
+                    "nitpicky": True,
+                    "html_theme": "basic",
+                },
+                status=None,
+                warning=warnings,
+            ).build()
+        pages = {f.stem: f.read_text(encoding="utf-8") for f in (tmp_path / "html").rglob("*.html")}
+        return warnings.getvalue(), pages
+
+    return build
+
+
+def test_results_and_audit_link_a_claim_to_the_cell_that_prints_it(book):
+    warnings, pages = book(recorded())
+    assert warnings == ""
+    assert 'id="cell-2"' in pages["finetuning"]
+    for name in ("index", "audit"):
+        assert 'href="book/transfer/finetuning.html#cell-2"' in pages[name]
+        assert "0.42 [0.10, 0.74]" in pages[name]
+    assert 'href="audit.html#s9"' in pages["index"]
+
+
+def test_statement_with_markup_is_shown_as_it_stands(book):
+    _, pages = book(recorded())
+    assert "1 point (of 100) *here*" in pages["index"]
+
+
+def test_audit_says_of_statements_without_a_claim_that_nothing_is_measured_yet(book):
+    _, pages = book(recorded())
+    assert pages["audit"].count("not yet") == 23
+    assert "planned" in pages["audit"]
+
+
+def test_claim_that_no_cell_prints_any_more_is_a_warning_that_names_the_command(book):
+    warnings, _ = book(recorded(), recorded(id="gone", statement="something else"))
+    assert "'gone'" in warnings
+    assert "make chapter NAME=transfer/finetuning" in warnings
+
+
+def test_book_without_claims_says_so(book):
+    warnings, pages = book()
+    assert warnings == ""
+    assert "No chapter has recorded its claims yet." in pages["index"]
+
+
+def test_every_statement_is_taught_somewhere(extensions):
+    import measured
+
+    from tlcourse import claims
+
+    assert {s for taught in measured.TAUGHT.values() for s in taught} == set(claims.STATEMENTS)
+
+
+def test_signatures_of_the_listing_equal_those_of_the_imported_functions(extensions):
+    import inspect
+
+    import api_listing
+
+    from tlcourse import claims, widgets
+
+    for module, function in ((claims, claims.claim), (widgets, widgets.frames)):
+        node = api_listing.definition(module.__name__, function.__name__)
+        shown = eval(f"lambda {api_listing.arguments(node)[1:-1]}: None")
+        wanted = [(p.name, p.kind, p.default) for p in inspect.signature(function).parameters.values()]
+        assert [(p.name, p.kind, p.default) for p in inspect.signature(shown).parameters.values()] == wanted
+
+
+@pytest.mark.parametrize("module", ["tlcourse.transfer.finetuning", "tlcourse.claims", "tlcourse.training"])
+def test_every_public_name_of_a_module_is_listed(extensions, module):
+    import api_listing
+
+    names = api_listing.public_names(api_listing.tree_of(module))
+    assert names
+    assert [name for name in names if not api_listing.entry(module, name)] == []
+
+
+def test_module_that_does_not_exist_is_named(extensions):
+    import api_listing
+
+    with pytest.raises(FileNotFoundError, match=r"no module tlcourse\.nothing"):
+        api_listing.source_of("tlcourse.nothing")
+
+
+def test_prose_keeps_code_and_shows_markup_as_text(extensions):
+    import api_listing
+
+    assert api_listing.prose("A `*x` of\n  [b] $c$.\n\nNext.") == [
+        "A `*x` of \\[b\\] \\$c\\$\\.",
+        "",
+        "Next\\.",
+        "",
+    ]
+
+
+def test_mathjax_bundle_is_one_file_that_draws_its_own_glyphs(extensions):
+    import offline_mathjax
+
+    assert offline_mathjax.bundle_path().stat().st_size > 2_000_000
+    assert "svg" in offline_mathjax.BUNDLE
+
+
+def test_mended_body_has_no_forbidden_roles_and_a_clean_link(extensions):
+    import accessible_theme
+
+    context = {
+        "body": '<div role="list" class="citation-list"><div class="citation" role="doc-biblioentry"></div></div>'
+        '<p class="admonition-title">Solution to<a class="x" href="#a"> Exercise 1</a></p>'
+    }
+    accessible_theme.mended_body(None, "", "", context, None)
+    assert "role=" not in context["body"]
+    assert 'Solution to <a class="x" href="#a">Exercise 1</a>' in context["body"]

@@ -125,6 +125,7 @@ def returns(value):
     [
         (lambda x, factor: None, NO_RETURN),
         (lambda x, factor: ..., NO_RETURN),
+        (lambda x, factor: x * factor if factor > 0 else None, NO_RETURN),
         (lambda x, factor: x - (-factor), "Multiply."),
         (lambda x, factor: x.clone(), "Use factor."),
         (lambda x, factor: 2 * x, "The shape is right, the numbers are not. One operation is enough."),

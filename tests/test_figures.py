@@ -15,7 +15,7 @@ from tlcourse import figures
 
 
 def interval(estimate, reach=0.02):
-    return SimpleNamespace(estimate=estimate, low=estimate - reach, high=estimate + reach)
+    return SimpleNamespace(estimate=estimate, low=estimate - reach, high=estimate + 2 * reach)
 
 
 def png(ax):
@@ -163,7 +163,7 @@ def test_compare_lists_rows_from_the_top_with_their_intervals():
     assert [tick.get_text() for tick in ax.get_yticklabels()] == ["LoRA − full", "full − frozen"]
     assert ax.yaxis_inverted()
     whiskers, dots = ax.lines[0:4:2], ax.lines[1:4:2]
-    assert np.allclose([line.get_xdata() for line in whiskers], [[-0.7, 0.3], [2, 4]])
+    assert np.allclose([line.get_xdata() for line in whiskers], [[-0.7, 0.8], [2, 5]])
     assert np.allclose([line.get_xdata()[0] for line in dots], [-0.2, 3])
     assert list(ax.lines[-1].get_xdata()) == [0, 0]
     assert [text.get_text() for text in ax.texts] == ["no difference"]

@@ -82,6 +82,7 @@ def test_bootstrap_of_items_equals_scipys_percentile_bootstrap(rng):
 
 def test_bootstrap_of_groups_equals_scipys_on_sums_and_counts(rng):
     scores, groups = grouped_scores(rng)
+    scores += 5  # so that dividing by another count shows
     sums, counts = np.bincount(groups, scores), np.bincount(groups)
     oracle = stats.bootstrap(
         (sums, counts),
@@ -261,7 +262,8 @@ def slow_seeds_and_groups(differences, groups, n_resamples, rng):
 
 def test_seeds_and_groups_equals_a_slow_loop(rng):
     groups = [[0, 0, 1, 2, 3], [1, 2, 2, 4, 5, 5], [0, 3, 4, 4, 6, 6]]
-    differences = [rng.normal(size=len(g)) for g in groups]
+    groups[0] = groups[0] * 8  # so that another weight of this seed shows
+    differences = [rng.normal(5 * s, 1, size=len(g)) for s, g in enumerate(groups)]
     slow = slow_seeds_and_groups(differences, groups, 3000, rng)
     found = seeds_and_groups_bootstrap(differences, groups, n_resamples=20000)
     assert found.estimate == pytest.approx(np.mean([d.mean() for d in differences]))

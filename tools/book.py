@@ -128,7 +128,7 @@ def main() -> int:
         print("\nInterrupted; the site shows the stored outputs.", file=sys.stderr)
         return 130
     failed = sum(bool(outcome.failures) for outcome in outcomes)
-    print(f"{len(outcomes)} chapters in {(time.monotonic() - start) / 60:.1f} min, {failed} failed: {first}")
+    print(f"{len(outcomes)} executed in {(time.monotonic() - start) / 60:.1f} min, {failed} failed: {first}")
     return 1 if failed else 0
 
 

@@ -25,7 +25,8 @@ def test_every_notebook_of_the_book_is_in_the_table_of_contents():
 
 @pytest.mark.parametrize("name", CHAPTERS)
 def test_the_file_is_whole_normal_and_stable(name):
-    assert notebooks.faults(stored(name)) == []
+    faults = notebooks.faults(stored(name))
+    assert not faults, "\n".join(faults)
 
 
 @pytest.mark.parametrize("name", CHAPTERS)
@@ -36,7 +37,8 @@ def test_the_file_is_byte_for_byte_in_normal_form(name):
 
 @pytest.mark.parametrize("name", CHAPTERS)
 def test_the_chapter_has_all_that_a_chapter_has(name):
-    assert anatomy.faults(stored(name), recorded(name), anatomy.address()) == []
+    faults = anatomy.faults(stored(name), recorded(name), anatomy.address())
+    assert not faults, "\n".join(faults)
 
 
 @pytest.mark.parametrize("name", CHAPTERS)

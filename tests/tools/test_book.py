@@ -89,7 +89,7 @@ def test_main_builds_first_from_stored_then_from_fresh_outputs(monkeypatch, caps
     outcome.failures.append("wrong")
     assert book.main() == 1
     out = capsys.readouterr().out
-    assert "You can read it now" in out and "FAILED a: wrong" in out and "1 chapters in" in out
+    assert "You can read it now" in out and "FAILED a: wrong" in out and "1 executed in" in out
 
 
 def test_main_ends_with_the_sites_complaints_when_it_cannot_be_built(monkeypatch, capsys):

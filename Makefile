@@ -47,7 +47,7 @@ setup: $(READY)
 	@:
 
 assets: $(READY)
-	@$(RUN) -m tlcourse.cli assets fetch
+	@$(VENV)/bin/tlcourse assets fetch
 
 book: assets
 	@$(RUN) -m tools.book

@@ -94,6 +94,10 @@ def translate(state: Mapping[str, Tensor], keys: KeyTable) -> dict[str, Tensor]:
     Raises WeightsError that lists every name that no key matches, every key that matches no name (those that drop
     are not missed), and every two names that lead to one.
     """
+    for key, target in keys.items():
+        pattern = target[0] if isinstance(target, tuple) else target
+        if pattern is not None and pattern.count("{}") != key.count("{}"):
+            raise ValueError(f"{key!r} and its target {pattern!r} need the same number of {{}}")
     rules = [
         (re.compile(re.escape(key).replace(r"\{\}", r"(\d+)")), key, target) for key, target in keys.items()
     ]

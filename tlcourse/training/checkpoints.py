@@ -110,7 +110,7 @@ def differences(before: Mapping, now: Mapping, prefix: str = "") -> list[str]:
     """Where two nested mappings differ, as "config.learning_rate: 0.001 before, 0.01 now"."""
     found = []
     for key in dict.fromkeys([*before, *now]):
-        old, new = before.get(key, "none"), now.get(key, "none")
+        old, new = before.get(key, "absent"), now.get(key, "absent")
         if isinstance(old, Mapping) and isinstance(new, Mapping):
             inner = differences(old, new, f"{prefix}{key}.")
             found += inner[:LISTED] + (

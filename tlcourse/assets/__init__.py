@@ -11,8 +11,9 @@ from tlcourse.assets.errors import (
     MissingAssetError,
     UnknownAssetError,
 )
+from tlcourse.assets.fetching import fetch
 from tlcourse.assets.registry import Asset, Digest, File, Source, get, names, needed
-from tlcourse.assets.store import fetch, home, path, present, verify
+from tlcourse.assets.store import home, path, present, verify
 
 __all__ = [
     "Asset",

@@ -1,5 +1,6 @@
 """Named members out of archives: wheels, sdists, .deb packages. Nothing else is unpacked, nothing is imported."""
 
+import errno
 import lzma
 import os
 import shutil
@@ -71,7 +72,10 @@ def _plan(archive: Archive, members: Mapping[str, str], name: str) -> dict[str, 
         if links := found & archive.links:
             raise CorruptAssetError(f"{name} has a link at {min(links)!r}; nothing was unpacked")
         for path in found:
-            plan[path] = f"{target}/{path[len(prefix) + 1 :]}" if "*" in pattern else target
+            if "*" not in pattern:
+                plan[path] = target
+            elif not PurePosixPath(path).name.startswith("."):
+                plan[path] = f"{target}/{path[len(prefix) + 1 :]}"
     return plan
 
 
@@ -156,5 +160,7 @@ def _unpack_deb(path: Path, out: IO[bytes]) -> None:
     done = subprocess.run(["dpkg-deb", "--fsys-tarfile", str(path)], stdout=out, stderr=subprocess.PIPE)
     if done.returncode:
         reason = done.stderr.decode(errors="replace").strip().splitlines() or ["dpkg-deb failed"]
+        if "No space left" in reason[-1]:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         raise CorruptAssetError(f"{path.name} is cut off or damaged ({reason[-1]}); fetch it again")
     out.seek(0)

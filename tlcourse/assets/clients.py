@@ -41,16 +41,21 @@ import torch
 torch.hub.download_url_to_file(sys.argv[1], sys.argv[2], progress=False)
 """
 
+_AS_CALLER = (
+    "-o",
+    "APT::Sandbox::User=root",
+)  # or root's apt would hand over to a user who cannot write here
+
 _NO_NETWORK = re.compile(
-    r"Name or service not known|name resolution|nodename nor servname|getaddrinfo failed|No address associated|"
-    r"Network is unreachable|Failed to establish a new connection|Could not resolve|Could not connect|"
-    r"Connection refused|Connection timed out|Max retries exceeded|urlopen error|ConnectError|ConnectTimeout|"
-    r"LocalEntryNotFoundError|Unable to connect|from versions: none",
+    r"not known|name resolution|failure resolving|could not resolve|nodename nor servname|getaddrinfo failed|"
+    r"no address associated|network is unreachable|no route to host|connection refused|connection timed out|"
+    r"NewConnectionError|ConnectTimeout|ConnectError|LocalEntryNotFoundError|OfflineModeIsEnabled|urlopen error|"
+    r"unable to connect|could not connect",
     re.IGNORECASE,
 )
 _CUT_OFF = re.compile(
-    r"IncompleteRead|Connection broken|incomplete download|Connection reset|RemoteDisconnected|ReadTimeout|"
-    r"Read timed out|unexpected size|File has unexpected size|Connection closed|retrieval incomplete",
+    r"IncompleteRead|connection broken|incomplete download|incomplete-download|connection reset|RemoteDisconnected|"
+    r"ReadTimeout|read timed out|unexpected size|connection closed|ContentTooShort|server closed|expected \d+ bytes",
     re.IGNORECASE,
 )
 _NO_SPACE = re.compile(r"No space left on device|Disk quota exceeded|enough free space", re.IGNORECASE)
@@ -79,13 +84,7 @@ def _pip(source: Source, folder: Path, tick: Tick, options: Sequence[str]) -> Pa
     requirements = folder / "requirements.txt"
     requirements.write_text(f"{source.request} --hash=sha256:{source.archive.sha256}\n", encoding="utf-8")
     target = folder / "archive"
-    quiet = [
-        "--no-input",
-        "--no-cache-dir",
-        "--disable-pip-version-check",
-        "--progress-bar=off",
-        "--retries=2",
-    ]
+    quiet = ["--no-cache-dir", "--disable-pip-version-check", "--progress-bar=off", "--retries=1"]
     wanted = ["--no-deps", "--require-hashes", "--requirement", str(requirements), "--dest", str(target)]
     _run([sys.executable, "-m", "pip", "download", *quiet, *wanted, *options], folder, tick)
     return _only_file(target, source)
@@ -96,16 +95,13 @@ def _apt(source: Source, folder: Path, tick: Tick) -> Path:
     _require_program("apt-get", "Debian and its relatives")
     target = folder / "archive"
     target.mkdir()
-    download = ["apt-get", *_apt_options(folder), "download", source.request]
     try:
-        _run(
-            ["apt-get", "-o", "APT::Sandbox::User=root", "download", source.request], folder, tick, cwd=target
-        )
+        _run(["apt-get", *_AS_CALLER, "download", source.request], folder, tick, cwd=target)
     except DiskFullError:
         raise
     except FetchError:
-        _run(["apt-get", *_apt_options(folder), "update"], folder, tick)
-        _run(download, folder, tick, cwd=target)
+        _apt_update(_apt_options(folder), folder, tick)
+        _run(["apt-get", *_apt_options(folder), "download", source.request], folder, tick, cwd=target)
     return _only_file(target, source)
 
 
@@ -117,7 +113,7 @@ def _apt_index(source: Source, folder: Path, tick: Tick) -> Path:
         *("-o", "Acquire::Languages=en", "-o", "Acquire::GzipIndexes=false"),
         *("-o", "Acquire::IndexTargets::deb::Packages::DefaultEnabled=false"),
     ]
-    _run(["apt-get", *options, "update"], folder, tick)
+    _apt_update(options, folder, tick)
     wanted = ["Created-By: Translations", "Language: en", "Component: main", f"Codename: {source.request}"]
     listed = _run(["apt-get", *options, "indextargets", "--format", "$(FILENAME)", *wanted], folder, tick)
     found = [Path(line) for line in listed.splitlines() if Path(line).is_file()]
@@ -214,10 +210,10 @@ def _failure(client: str, output: str) -> Exception:
         return CorruptAssetError(f"{client} got sha256 {got[1]}, registered is {expected[1]}")
     if missing := re.search(r"No module named '?([\w.]+)", output):
         return FetchError(f"{missing[1]} is not installed (pip install {missing[1]})")
-    if _CUT_OFF.search(output):
-        return FetchError(f"{client}'s download was cut off")
     if _NO_NETWORK.search(output):
         return FetchError(f"{client} found no network")
+    if _CUT_OFF.search(output):
+        return FetchError(f"{client}'s download was cut off")
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     telling = [line for line in lines if line.startswith(("ERROR", "E:"))] or lines or ["no output"]
     return FetchError(f"{client} failed: {telling[-1][:200]}")
@@ -235,7 +231,15 @@ def _apt_options(folder: Path) -> list[str]:
     state, cache = folder / "apt" / "state", folder / "apt" / "cache"
     for needed in (state / "lists" / "partial", cache / "archives" / "partial"):
         needed.mkdir(parents=True, exist_ok=True)
-    return ["-o", f"Dir::State={state}", "-o", f"Dir::Cache={cache}", "-o", "APT::Sandbox::User=root"]
+    return [*_AS_CALLER, "-o", f"Dir::State={state}", "-o", f"Dir::Cache={cache}"]
+
+
+def _apt_update(options: Sequence[str], folder: Path, tick: Tick) -> None:
+    """apt-get ends well without a network too, with warnings; one broken repository among many is no failure."""
+    output = _run(["apt-get", *options, "update"], folder, tick)
+    lists = (folder / "apt" / "state" / "lists").glob("*_*")
+    if _NO_NETWORK.search(output) and not any(lists):
+        raise FetchError("apt-get found no network")
 
 
 def _require_program(program: str, where: str) -> None:

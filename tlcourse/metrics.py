@@ -157,7 +157,9 @@ def seeds_and_groups_bootstrap(
 
     differences, groups: one array per seed, of per-item scores or paired differences and of their groups.
     A group that several seeds test on gets the same weight in all of them, because an article that is hard
-    for one seed is hard for the next (the pigeonhole bootstrap, Owen 2007).
+    for one seed is hard for the next (the pigeonhole bootstrap, Owen 2007). In simulations the interval of level .95
+    covers .93 or more where test items make the spread, and, being a percentile interval, .87 with five seeds and .90
+    with ten where nothing but seeds does.
     Raises ValueError on NaN, on fewer than two seeds or groups, on lengths that differ.
     """
     if len(differences) != len(groups):

@@ -32,7 +32,8 @@ def test_the_file_is_whole_normal_and_stable(name):
 @pytest.mark.parametrize("name", CHAPTERS)
 def test_the_file_is_byte_for_byte_in_normal_form(name):
     text = notebooks.path_of(name).read_text(encoding="utf-8")
-    assert text == notebooks.text_of(notebooks.normalise(stored(name))), "run: make tidy"
+    normal = text == notebooks.text_of(notebooks.normalise(stored(name)))
+    assert normal, "run: make tidy"
 
 
 @pytest.mark.parametrize("name", CHAPTERS)

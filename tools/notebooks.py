@@ -32,7 +32,8 @@ GLUE = "application/papermill.record/"
 HIDDEN_TAGS = {"remove-cell", "remove-output", "remove_cell", "remove_output"}
 UNSTABLE = {
     "an object's address": r"\bat 0x[0-9a-f]{6,}|\b0x[0-9a-f]{9,}\b",
-    "a path of this machine": r"(?<![\w.:/])/(?:home|root|Users|tmp|var|usr|opt|mnt|work)/[\w./-]+",
+    "a path of this machine": r"(?<![\w.:/])/(?:home|root|Users|tmp|var|usr|opt|mnt)/[\w./-]+|"
+    + re.escape(str(ROOT)),
     "a progress bar": r"\d+%\|[^|\n]*\|",
 }
 

@@ -137,6 +137,7 @@ def test_a_clean_notebook_has_no_faults():
             "shows an object's address",
         ),
         (new_code_cell("f()", outputs=[stream("see /home/me/cache/file.txt")]), "shows a path"),
+        (new_code_cell("f()", outputs=[stream(f"see {notebooks.ROOT}/a.txt")]), "shows a path"),
         (new_code_cell("f()", outputs=[stream(" 45%|████   | 9/20 [00:01]")]), "shows a progress bar"),
         (
             new_code_cell(

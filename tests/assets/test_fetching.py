@@ -7,11 +7,13 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 import zipfile
 from hashlib import sha256
 
 import pytest
+from filelock import FileLock
 
 from tlcourse import assets
 from tlcourse.assets import archives, clients, fetching, registry, store
@@ -227,6 +229,20 @@ def test_an_interrupt_leaves_nothing_and_is_passed_on(world, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         assets.fetch("tiny")
     assert left_behind(tmp_path) == []
+
+
+@pytest.mark.parametrize("progress", [False, True])
+def test_a_fetch_waits_for_another_and_says_so_when_asked(progress, world, monkeypatch):
+    world(source(), first=WHEEL)
+    (assets.home() / ".partial").mkdir(parents=True)
+    lock = FileLock(assets.home() / ".partial" / "tiny.lock", thread_local=False)
+    lock.acquire()
+    said = []
+    monkeypatch.setattr(fetching.tqdm, "write", lambda line, file: said.append(line))
+    threading.Timer(0.3, lock.release).start()
+    assets.fetch("tiny", progress=progress)
+    assert not lock.is_locked
+    assert len(said) == progress
 
 
 def test_what_is_taken_is_converted_before_it_is_verified(world, monkeypatch):

@@ -378,6 +378,19 @@ def test_quiz_answers_by_keyboard_with_reasons_and_a_score_of_first_tries(browse
 
 
 @pytest.mark.browser
+def test_a_script_that_runs_again_keeps_the_count_of_first_tries(browser, tmp_path):
+    with opened(browser, tmp_path, two_questions()) as page:
+        first, second = page.get_by_role("group").all()
+        first.get_by_label("It cools.").check()
+        first.get_by_role("button").click()
+        page.evaluate("eval(document.querySelector('[data-tl-quiz] ~ script').textContent)")
+        for group, answer in ((first, "It stops updates."), (second, "Yes.")):
+            group.get_by_label(answer).check()
+            group.get_by_role("button").click()
+        assert page.locator(".tl-score").inner_text() == "Right at the first try: 1 of 2."
+
+
+@pytest.mark.browser
 def test_every_option_of_the_chapter_s_quiz_gives_its_own_reason(browser, tmp_path):
     with opened(browser, tmp_path, widgets.quiz("chapter", QUIZ)) as page:
         for question, group in zip(QUIZ, page.get_by_role("group").all(), strict=True):

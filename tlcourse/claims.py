@@ -112,7 +112,7 @@ def load(folder: Path | str | None = None) -> list[Claim]:
     folder = FOLDER if folder is None else Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"no recorded claims in {folder}; `make chapter NAME=…` records them")
-    return [_read(file) for file in sorted(folder.rglob("*.json"))]
+    return [_read(file) for file in sorted(folder.rglob("[!_]*.json"))]
 
 
 def table_rows(claims: Iterable[Claim]) -> list[dict[str, str]]:

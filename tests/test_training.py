@@ -1,10 +1,12 @@
 """`fit` against slow, obvious loops, closed forms and transformers' schedules."""
 
 import io
+import json
 import math
 import random
 import sys
 import time
+from dataclasses import asdict
 from itertools import pairwise
 
 import numpy as np
@@ -16,6 +18,7 @@ from torch.nn import functional as F
 
 from tlcourse.training import TrainingConfig, fit, predict
 from tlcourse.training.batches import epoch_batches
+from tlcourse.training.optimiser import adamw
 
 N = 22
 CONFIG = TrainingConfig(epochs=3, batch_size=4, learning_rate=1e-2, warmup=0.2, clip_norm=None)
@@ -139,21 +142,21 @@ def test_each_group_has_its_own_rate_and_decay_under_one_schedule(data):
         assert torch.equal(model.get_parameter(name), start[name]), f"{name} decayed"
 
 
-def test_decay_spares_the_parameters_that_transformers_spares():
-    from transformers.trainer_pt_utils import get_parameter_names
-
-    from tlcourse.training.optimiser import adamw
-
+def test_decay_spares_what_the_rule_of_berts_release_spares():
+    """optimization.py of Devlin et al. (2019): no decay where the name has LayerNorm or bias in it."""
     config = transformers.BertConfig(
         vocab_size=30, hidden_size=8, num_hidden_layers=2, num_attention_heads=2, intermediate_size=8
     )
     model = nn.ModuleDict({"bert": transformers.BertModel(config), "conv": nn.Conv2d(3, 4, 2)})
-    model["plane"] = nn.LayerNorm((3, 4))  # a norm whose weight is a matrix
+    model["LayerNorm"] = nn.LayerNorm((3, 4))  # its weight is a matrix
+    model["bilinear"] = nn.MultiheadAttention(4, 2, add_bias_kv=True)  # its bias_k is (1, 1, 4)
     optimizer = adamw(model, TrainingConfig(epochs=1), None)
     ours = {p for group in optimizer.param_groups if group["weight_decay"] for p in group["params"]}
-    theirs = get_parameter_names(model, [nn.LayerNorm], ["bias"])
-    assert {name for name, p in model.named_parameters() if p in ours} == set(theirs)
-    assert sum(len(group["params"]) for group in optimizer.param_groups) == len(list(model.parameters()))
+    names = [name for name, _ in model.named_parameters()]
+    assert {name for name, p in model.named_parameters() if p in ours} == {
+        name for name in names if "LayerNorm" not in name and "bias" not in name
+    }
+    assert sum(len(group["params"]) for group in optimizer.param_groups) == len(names)
 
 
 @pytest.mark.parametrize("accumulate", [2, 3, 4, 7])
@@ -420,6 +423,9 @@ def test_a_gradient_that_is_not_finite_stops_even_when_the_loss_is_finite(data):
         ({"epochs": 1, "max_steps": 1}, r"epochs=1, max_steps=1: give one of the two"),
         ({"epochs": 0}, "epochs=0 must be a whole number of at least 1"),
         ({"epochs": 1.5}, "epochs=1.5 must be a whole number"),
+        ({"epochs": 1, "learning_rate": "1e-3"}, "learning_rate='1e-3' must be positive"),
+        ({"epochs": 1, "schedule": 3}, "schedule=3 must be one of"),
+        ({"epochs": 1, "warmup": [0.1]}, r"warmup=\[0.1\] must be a share"),
         ({"epochs": "3"}, "epochs='3' must be a whole number"),
         ({"epochs": True}, "epochs=True must be a whole number"),
         ({"epochs": 1, "batch_size": None}, "batch_size=None must be"),
@@ -439,6 +445,12 @@ def test_a_gradient_that_is_not_finite_stops_even_when_the_loss_is_finite(data):
 def test_a_config_out_of_range_is_refused_by_name_and_value(options, message):
     with pytest.raises(ValueError, match=message):
         TrainingConfig(**options)
+
+
+def test_numpys_numbers_become_pythons():
+    config = TrainingConfig(epochs=np.int64(2), learning_rate=np.float32(0.5), seed=np.uint32(7), clip_norm=1)
+    assert json.loads(json.dumps(asdict(config))) == asdict(config)
+    assert (config.epochs, config.learning_rate, config.seed, config.clip_norm) == (2, 0.5, 7, 1.0)
 
 
 @pytest.mark.parametrize(

@@ -255,8 +255,15 @@ def test_checkpoints_of_another_run_are_refused_with_what_differs(tmp_path, kind
 
 def test_a_folder_with_a_run_is_not_written_over(tmp_path):
     run_until(tmp_path, 7)
+
+    class Unasked:
+        def on_start(self, model):
+            raise AssertionError("the callbacks were started")
+
     with pytest.raises(FileExistsError, match="holds the checkpoint of step 6; continue it with resume=True"):
-        recipe.run(tmp_path)
+        recipe.run(tmp_path, callbacks=[Unasked()])
+    with pytest.raises(CheckpointError, match="another run"):
+        recipe.run(tmp_path, callbacks=[Unasked()], resume=True, width=9)
     assert intact(tmp_path) == ["step-00000003", "step-00000006"]
 
 

@@ -6,7 +6,7 @@ import random
 import runpy
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -151,6 +151,36 @@ def test_several_processes_get_the_main_processs_values(monkeypatch):
     assert tensor.tolist() == [7, 7]
     assert processes.gathered("second", two) == ["main", "second"]
     assert processes.from_main_process(1.0, two) == 7
+
+
+def test_a_process_beside_the_main_one_computes_its_share_and_writes_nothing(tmp_path, monkeypatch):
+    """The second of two, alone: what it would send to the first one is recorded."""
+    sent, waited = [], []
+    second = SimpleNamespace(
+        device=CPU,
+        num_processes=2,
+        process_index=1,
+        is_main_process=False,
+        scaler=None,
+        reduce=lambda flat, how: sent.append(flat) or flat,
+        wait_for_everyone=lambda: waited.append(True),
+    )
+    monkeypatch.setattr(processes, "own_accelerator", lambda _: nullcontext(second))
+    for collective in ("gather_object", "broadcast"):
+        monkeypatch.setattr(processes, collective, lambda values: values)
+    sizes = []
+    config = TrainingConfig(max_steps=1, batch_size=5, clip_norm=None)
+    folder = tmp_path / "run"
+    fit(
+        nn.Linear(3, 1),
+        data(),
+        lambda m, b: sizes.append(len(b[0])) or loss(m, b),
+        config,
+        checkpoint_folder=folder,
+    )
+    assert sizes == [2]  # of five
+    assert len(sent) == 1 and len(sent[0]) == 1 + 2 + 3 + 1  # loss, which gradients there are, weight, bias
+    assert waited == [True] and not folder.exists()
 
 
 @pytest.fixture

@@ -1,17 +1,16 @@
 """What a training run is asked for, and what happened in it."""
 
 import math
+import operator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 SCHEDULES = ("linear", "cosine", "constant")
 PRECISIONS = ("no", "bf16", "fp16")
 
 
-def _count(x) -> bool:
-    return x == int(x) and x >= 1
-
-
-_COUNT = (_count, "a whole number of at least 1")
+# name → (kind of number or None, what must hold, in words)
+_COUNT = (operator.index, lambda x: x >= 1, "a whole number of at least 1")
 _RULES = {
     "epochs": _COUNT,
     "max_steps": _COUNT,
@@ -19,13 +18,13 @@ _RULES = {
     "accumulate": _COUNT,
     "evaluate_every": _COUNT,
     "patience": _COUNT,
-    "learning_rate": (lambda x: 0 < x < math.inf, "positive, such as 5e-5"),
-    "weight_decay": (lambda x: 0 <= x < math.inf, "0 or more, such as 0.01"),
-    "warmup": (lambda x: 0 <= x <= 1, "a share of the steps, from 0 to 1"),
-    "clip_norm": (lambda x: x > 0, "positive, or None for no clipping"),
-    "schedule": (lambda x: x in SCHEDULES, f"one of {', '.join(SCHEDULES)}"),
-    "mixed_precision": (lambda x: x in PRECISIONS, f"one of {', '.join(PRECISIONS)}"),
-    "seed": (lambda x: x == int(x) and 0 <= x < 2**32, "a whole number from 0 to 2³²−1"),
+    "learning_rate": (float, lambda x: 0 < x < math.inf, "positive, such as 5e-5"),
+    "weight_decay": (float, lambda x: 0 <= x < math.inf, "0 or more, such as 0.01"),
+    "warmup": (float, lambda x: 0 <= x <= 1, "a share of the steps, from 0 to 1"),
+    "clip_norm": (float, lambda x: x > 0, "positive, or None for no clipping"),
+    "schedule": (str, lambda x: x in SCHEDULES, f"one of {', '.join(SCHEDULES)}"),
+    "mixed_precision": (str, lambda x: x in PRECISIONS, f"one of {', '.join(PRECISIONS)}"),
+    "seed": (operator.index, lambda x: 0 <= x < 2**32, "a whole number from 0 to 2³²−1"),
 }
 _OPTIONAL = ("epochs", "max_steps", "evaluate_every", "patience", "clip_norm")
 
@@ -59,16 +58,18 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         if (self.epochs is None) == (self.max_steps is None):
             raise ValueError(f"epochs={self.epochs}, max_steps={self.max_steps}: give one of the two")
-        for name, (holds, wanted) in _RULES.items():
+        for name, (kind, holds, wanted) in _RULES.items():
             value = getattr(self, name)
             if value is None and name in _OPTIONAL:
                 continue
-            try:
-                fits = not isinstance(value, bool) and holds(value)
-            except (TypeError, ValueError):
-                fits = False
-            if not fits:
+            # NumPy's numbers become Python's, which JSON can hold; a text or a truth value is no number.
+            if (
+                isinstance(value, bool)
+                or isinstance(value, str) != (kind is str)
+                or not _fits(value, kind, holds)
+            ):
                 raise ValueError(f"{name}={value!r} must be {wanted}")
+            object.__setattr__(self, name, kind(value))
 
     def total_steps(self, n_items: int) -> int:
         """Updates in a run over n_items."""
@@ -83,6 +84,13 @@ class TrainingConfig:
             return 1.0
         done = (step - warmup) / (total - warmup)
         return 1 - done if self.schedule == "linear" else 0.5 * (1 + math.cos(math.pi * done))
+
+
+def _fits(value: object, kind: Callable, holds: Callable[[object], bool]) -> bool:
+    try:
+        return holds(kind(value))
+    except TypeError:
+        return False
 
 
 @dataclass

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 from tqdm import tqdm
 
-from tlcourse.training import processes, state
+from tlcourse.training import checkpoints, processes, state
 from tlcourse.training.batches import check_lengths, epoch_batches, evaluating, modes_kept, reader
 from tlcourse.training.config import History, TrainingConfig
 from tlcourse.training.optimiser import adamw
@@ -77,12 +77,13 @@ def fit(
     ):
         model.to(accelerator.device)
         run = Run(model, adamw(model, config, parameter_groups), accelerator, config)
+        same = state.identity(run, dataset, lengths, evaluate)
+        checkpoint = state.find(checkpoint_folder, same) if resume else None
         model.train()
         for call in starts:
             call(model)
-        if checkpoint_folder is not None:
-            same = state.identity(run, dataset, lengths, evaluate)
-            state.begin(run, checkpoint_folder, same, resume)
+        if checkpoint is not None:
+            state.restore(run, checkpoint)
         processes.spread(state.model_tensors(model).values(), accelerator)
         history, before = run.history, run.history.seconds
         first = len(history.steps)
@@ -223,6 +224,11 @@ def _check(
         raise ValueError(f"resume={resume}, checkpoint_every={checkpoint_every} need a checkpoint_folder")
     if checkpoint_every is not None and checkpoint_every < 1:
         raise ValueError(f"checkpoint_every={checkpoint_every} must be at least 1, or None for each epoch")
+    if checkpoint_folder is not None and not resume and (steps := checkpoints.steps(checkpoint_folder)):
+        raise FileExistsError(
+            f"{checkpoint_folder} holds the checkpoint of step {steps[-1]}; continue it with resume=True, or name "
+            "another folder"
+        )
     for callback in callbacks:
         if not any(hasattr(callback, event) for event in EVENTS):
             raise ValueError(f"the callback {callback!r} has none of the methods {', '.join(EVENTS)}")

@@ -102,32 +102,20 @@ def save(run: Run, folder: str | Path, same: Mapping[str, object]) -> None:
     accelerator.wait_for_everyone()
 
 
-def begin(run: Run, folder: str | Path, same: Mapping[str, object], resume: bool) -> None:
-    """Bring the run to the newest intact checkpoint in folder; leave it as it is where there is none.
-
-    Raises FileExistsError where there is one and resume is false; CheckpointError where it is of another run.
-    """
-    if not resume:
-        if steps := checkpoints.steps(folder):
-            raise FileExistsError(
-                f"{folder} holds the checkpoint of step {steps[-1]}; continue it with resume=True, or name another "
-                "folder"
-            )
-        return
+def find(folder: str | Path, same: Mapping[str, object]) -> Checkpoint | None:
+    """The newest intact checkpoint in folder, if there is one. Raises CheckpointError where it is of another run."""
     checkpoint = checkpoints.newest(folder)
-    if checkpoint is None:
-        return
-    if different := checkpoints.differences(checkpoint.facts["identity"], same):
+    different = [] if checkpoint is None else checkpoints.differences(checkpoint.facts["identity"], same)
+    if different:
+        lines = "\n  ".join(["", *different])
         raise CheckpointError(
-            f"{folder} holds checkpoints of another run:\n  "
-            + "\n  ".join(different)
-            + "\nmake them agree, or name "
-            "another folder"
+            f"{folder} holds checkpoints of another run:{lines}\nMake them agree, or name another folder"
         )
-    _restore(run, checkpoint)
+    return checkpoint
 
 
-def _restore(run: Run, checkpoint: Checkpoint) -> None:
+def restore(run: Run, checkpoint: Checkpoint) -> None:
+    """Bring the run to where it was when the checkpoint was written."""
     facts, accelerator = checkpoint.facts, run.accelerator
     kinds: dict[str, dict[str, Tensor]] = {"model": {}, "best": {}, "optimizer": {}}
     for path, tensor in checkpoint.tensors.items():

@@ -235,13 +235,20 @@ def test_an_interrupt_leaves_nothing_and_is_passed_on(world, tmp_path):
 def test_a_fetch_waits_for_another_and_says_so_when_asked(progress, world, monkeypatch):
     world(source(), first=WHEEL)
     (assets.home() / ".partial").mkdir(parents=True)
-    lock = FileLock(assets.home() / ".partial" / "tiny.lock", thread_local=False)
-    lock.acquire()
+    held, released = threading.Event(), threading.Event()
+
+    def hold():
+        with FileLock(assets.home() / ".partial" / "tiny.lock"):
+            held.set()
+            time.sleep(0.3)
+            released.set()
+
+    threading.Thread(target=hold).start()
+    held.wait()
     said = []
     monkeypatch.setattr(fetching.tqdm, "write", lambda line, file: said.append(line))
-    threading.Timer(0.3, lock.release).start()
     assets.fetch("tiny", progress=progress)
-    assert not lock.is_locked
+    assert released.is_set()
     assert len(said) == progress
 
 

@@ -7,11 +7,12 @@ from docutils import nodes
 from sphinx.application import Sphinx
 
 
-def unique_solution_ids(app: Sphinx, doctree: nodes.document) -> None:
-    """sphinx-exercise gives every solution of a page the id `solution-content`; an id may stand once."""
-    solutions = [s for s in doctree.findall(nodes.section) if "solution-content" in s["ids"]]
-    for count, section in enumerate(solutions, 1):
-        section["ids"] = [f"solution-content-{count}"]
+def unique_exercise_ids(app: Sphinx, doctree: nodes.document) -> None:
+    """sphinx-exercise gives the content of every exercise and of every solution the same id; an id may stand once."""
+    for name in ("exercise-content", "solution-content"):
+        repeated = [section for section in doctree.findall(nodes.section) if name in section["ids"]]
+        for count, section in enumerate(repeated, 1):
+            section["ids"] = [f"{name}-{count}"]
 
 
 def mended_body(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
@@ -27,6 +28,6 @@ def mended_body(app: Sphinx, page: str, template: str, context: dict[str, Any], 
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
-    app.connect("doctree-read", unique_solution_ids)
+    app.connect("doctree-read", unique_exercise_ids)
     app.connect("html-page-context", mended_body)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -14,10 +14,12 @@ def entry(asset: assets.Asset) -> list[str]:
     if asset.licence_url:
         licence = f"[{licence}]({asset.licence_url})"
     sources = "; ".join(f"`{s.request}` ({s.client})" for s in asset.sources)
-    note = f" {escaped(asset.licence_note)}" if asset.licence_note else ""
+    note = escaped(asset.licence_note)
+    if note:  # whole sentences stand by themselves, a remark in brackets
+        note = f". {note}" if asset.licence_note.endswith(".") else f" ({note})."
     return [
         f"{escaped(asset.title)}",
-        f": `{asset.name}`, {asset.size / 1e6:,.1f} MB. Licence: {licence}.{note}",
+        f": `{asset.name}`, {asset.size / 1e6:,.1f} MB. Licence: {licence}{note or '.'}",
         f"  Cite: {escaped(asset.citation)}. From: {sources}.",
         "",
     ]

@@ -90,6 +90,22 @@ def label_cells(app: Sphinx, doctree: nodes.document) -> None:
             labels[cell_label(docname.removeprefix("book/"), cell["exec_count"])] = (docname, anchor)
 
 
+def statement_of(claim: claims.Claim) -> str:
+    """The statement as a sentence begins."""
+    return escaped(claim.statement[0].upper() + claim.statement[1:])
+
+
+def measurement(claim: claims.Claim) -> str:
+    """The measured value with its interval, as a reader writes numbers."""
+    (row,) = claims.table_rows([claim])
+    shown = row["measured"]
+    if claim.interval is None and abs(claim.value) >= 1000:
+        shown = f"{claim.value:,.0f}"
+    elif claim.interval is None and 0 < abs(claim.value) < 1e-4:
+        shown = "below 0.0001" if claim.value > 0 else "above -0.0001"
+    return escaped(shown.replace("-", "−"))
+
+
 class Generated(SphinxDirective):
     """A directive whose content is Markdown made from files."""
 
@@ -124,9 +140,11 @@ class Generated(SphinxDirective):
         count = cells[claim.statement]
         return f"{{ref}}`cell {count} <{cell_label(claim.chapter, count)}>`"
 
-    def measurement(self, claim: claims.Claim) -> str:
-        (row,) = claims.table_rows([claim])
-        return escaped(row["measured"])
+    def in_order(self, made: list[claims.Claim]) -> list[claims.Claim]:
+        """Claims of one chapter in the order of its cells."""
+        notebook = notebook_of(self.book, made[0].chapter)
+        cells = cells_that_claim(notebook) if notebook.is_file() else {}
+        return sorted(made, key=lambda claim: cells.get(claim.statement, 0))
 
 
 class ClaimTables(Generated):
@@ -166,12 +184,12 @@ class ClaimTables(Generated):
     def table(self, made: list[claims.Claim]) -> list[str]:
         lines = ["```{list-table}", ":header-rows: 1", ":class: claims", "", "* - Statement", "  - Bound"]
         lines += ["  - Measured"]
-        for claim in made:
+        for claim in self.in_order(made):
             bears_on = "".join(f", {{ref}}`{s} <{s.lower()}>`" for s in claim.supports)
             lines += [
-                f"* - {escaped(claim.statement)} ({self.cell_reference(claim)}{bears_on})",
-                f"  - {escaped(claim.bound)}",
-                f"  - {self.measurement(claim)}",
+                f"* - {statement_of(claim)} ({self.cell_reference(claim)}{bears_on})",
+                f"  - {escaped(claim.bound.replace('-', '−'))}",
+                f"  - {measurement(claim)}",
             ]
         return [*lines, "```"]
 
@@ -227,8 +245,8 @@ class Measured(Generated):
         lines += ["**Measured**" if bearing else "**Measured** not yet", ""]
         for claim in bearing:
             lines += [
-                f"- {escaped(claim.statement)}: {self.measurement(claim)} {escaped(claim.unit)}",
-                f"  ({self.cell_reference(claim)}; bound: {escaped(claim.bound)})",
+                f"- {statement_of(claim)}: {measurement(claim)} {escaped(claim.unit)}",
+                f"  ({self.cell_reference(claim)}; bound: {escaped(claim.bound.replace('-', '−'))})",
             ]
         return self.parsed(lines)
 

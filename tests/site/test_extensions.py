@@ -121,6 +121,24 @@ def test_book_without_claims_says_so(book):
     assert "No chapter has recorded its claims yet." in pages["index"]
 
 
+@pytest.mark.parametrize(
+    ("value", "interval", "shown"),
+    [
+        (45133.1, None, "45,133"),
+        (0.0000029, None, "below 0.0001"),
+        (0.0, None, "0"),
+        (-1.34, (-5.21, -1.34), "−1.3 [−5.2, −1.3]"),
+    ],
+)
+def test_measured_numbers_are_written_as_a_reader_writes_them(extensions, value, interval, shown):
+    import measured
+
+    from tlcourse.claims import Claim
+
+    claim = Claim("a", "b", "c", value, at_most=99999.0, interval=interval)
+    assert measured.measurement(claim).replace("\\", "") == shown
+
+
 def test_every_statement_is_taught_somewhere(extensions):
     import measured
 

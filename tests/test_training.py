@@ -391,7 +391,8 @@ def test_bf16_trains_close_to_float32_with_parameters_that_stay_float32(data):
     assert (exact[0].weight - rounded[0].weight).abs().max() <= 2 * 6 * 1e-3
 
 
-def test_a_loss_that_is_not_finite_stops_before_it_reaches_the_parameters(data):
+@pytest.mark.parametrize(("clip_norm", "norm"), [(1.0, "nan"), (None, "0")])
+def test_a_loss_that_is_not_finite_stops_before_it_reaches_the_parameters(data, clip_norm, norm):
     model = network()
     kept = []
 
@@ -399,8 +400,12 @@ def test_a_loss_that_is_not_finite_stops_before_it_reaches_the_parameters(data):
         kept.append({name: p.detach().clone() for name, p in model.named_parameters()})
         return loss(model, batch) * (math.inf if len(kept) == 3 else 1)
 
-    config = TrainingConfig(max_steps=5, batch_size=4, learning_rate=2e-3, warmup=0, schedule="constant")
-    expected = r"loss inf, gradient norm nan in step 3 of 5 at learning rate 0.002.*Try learning_rate=0.0002"
+    steady = {"warmup": 0, "schedule": "constant", "clip_norm": clip_norm}
+    config = TrainingConfig(max_steps=5, batch_size=4, learning_rate=2e-3, **steady)
+    expected = (
+        rf"loss inf, gradient norm {norm} in step 3 of 5 at learning rate 0.002; the parameters are those of the step "
+        r"before. Try learning_rate=0.0002 or a longer warmup"
+    )
     with pytest.raises(FloatingPointError, match=expected):
         fit(model, data, watched, config)
     for name, p in model.named_parameters():

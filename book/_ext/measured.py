@@ -80,7 +80,10 @@ def cell_label(chapter: str, count: int) -> str:
 
 
 def label_cells(app: Sphinx, doctree: nodes.document) -> None:
-    """Give every executed cell an id, `cell-12`, and a label to refer to it by, `transfer-finetuning-cell-12`."""
+    """Give every executed cell an id, `cell-12`, and a label to refer to it by, `transfer-finetuning-cell-12`.
+
+    Outputs that are claims get the class `claim-output`, for the style sheet to wrap them.
+    """
     docname = app.env.docname
     labels = app.env.get_domain("std").anonlabels
     for cell in doctree.findall(nodes.container):
@@ -88,6 +91,9 @@ def label_cells(app: Sphinx, doctree: nodes.document) -> None:
             anchor = f"cell-{cell['exec_count']}"
             cell["ids"].append(anchor)
             labels[cell_label(docname.removeprefix("book/"), cell["exec_count"])] = (docname, anchor)
+            for shown in cell.findall(nodes.literal_block):
+                if shown.astext().startswith("✓ "):
+                    shown["classes"].append("claim-output")
 
 
 def statement_of(claim: claims.Claim) -> str:

@@ -92,6 +92,7 @@ def test_results_and_audit_link_a_claim_to_the_cell_that_prints_it(book):
     warnings, pages = book(recorded())
     assert warnings == ""
     assert 'id="cell-2"' in pages["finetuning"]
+    assert pages["finetuning"].count("claim-output") == 1
     for name in ("index", "audit"):
         assert 'href="book/transfer/finetuning.html#cell-2"' in pages[name]
         assert "0.42 [0.10, 0.74]" in pages[name]

@@ -15,4 +15,6 @@ def say(**numbers: str) -> None:
             raise TypeError(f"{name}={text!r} is no string; round it first, e.g. f'{{{name}:.1f}}'")
         key = name.replace("_", "-")
         scrap = {"name": key, "mime_prefix": "application/papermill.record/"}
-        display({MIME: text, MIME.replace("markdown", "plain"): text}, raw=True, metadata={"scrapbook": scrap})
+        display(
+            {MIME: text, MIME.replace("markdown", "plain"): text}, raw=True, metadata={"scrapbook": scrap}
+        )

@@ -27,7 +27,8 @@ def epoch_batches(
         lengths = np.asarray(lengths)
         pools = np.split(order, range(POOL * batch_size, n_items, POOL * batch_size))
         order = np.concatenate([pool[np.argsort(lengths[pool], kind="stable")] for pool in pools])
-    batches = [batch.tolist() for batch in np.split(order, range(batch_size, n_items, batch_size))]
+    order = order.tolist()
+    batches = [order[start : start + batch_size] for start in range(0, n_items, batch_size)]
     if lengths is not None:
         generator.shuffle(batches)
     return batches

@@ -13,7 +13,9 @@ from tlcourse.metrics import (
     paired_bootstrap,
     seed_interval,
     seeds_and_groups_bootstrap,
+    seeds_and_groups_statistic,
     statistic_bootstrap,
+    weighted_auc,
 )
 
 scores_lists = st.lists(st.floats(-10, 10), min_size=2, max_size=12)
@@ -287,6 +289,40 @@ def test_seeds_weigh_the_same_whatever_their_number_of_items():
     assert found.estimate == 0.5
 
 
+def mean_of(values):
+    values = np.asarray(values, dtype=float)
+    return lambda weights: float(weights @ values / weights.sum()) if weights.sum() else float("nan")
+
+
+def test_the_statistic_of_a_mean_is_the_bootstrap_of_means(rng):
+    groups = [rng.permutation(40)[:20].repeat(3) for _ in range(6)]
+    scores = [rng.normal(g % 5, 1) for g in groups]
+    found = seeds_and_groups_statistic([mean_of(s) for s in scores], groups, n_resamples=4000)
+    oracle = seeds_and_groups_bootstrap(scores, groups, n_resamples=4000)
+    assert found.estimate == pytest.approx(oracle.estimate)
+    assert ends(found) == pytest.approx(ends(oracle), abs=0.05 * (oracle.high - oracle.low))
+
+
+def test_a_seed_without_value_in_a_resample_is_left_out_of_it():
+    """In a quarter of all resamples the third seed is drawn and undefined; the other seeds still give a value."""
+    sometimes = lambda weights: 9.0 if weights[0] else float("nan")  # noqa: E731
+    one = lambda weights: 1.0  # noqa: E731
+    found = seeds_and_groups_statistic([one, one, sometimes], [range(10)] * 3, n_resamples=2000)
+    assert found.estimate == pytest.approx(11 / 3)
+    assert (found.low, found.high) == (
+        1.0,
+        pytest.approx(19 / 3),
+    )  # none or two of three draws are the third seed
+
+
+def test_weighted_auc_equals_scikit_learns_with_ties_and_weights(rng):
+    scores, labels = rng.normal(size=200).round(1), rng.integers(0, 2, 200)
+    auc = weighted_auc(scores, labels)
+    for weights in (np.ones(200), rng.integers(0, 4, 200), rng.random(200)):
+        assert auc(weights) == pytest.approx(roc_auc_score(labels, scores, sample_weight=weights))
+    assert np.isnan(auc(labels))  # no weight on the negatives
+
+
 @pytest.mark.parametrize("pool", [50, 200])
 def test_seeds_and_groups_covers_where_hard_groups_return_and_t_over_seeds_does_not(pool):
     rng = np.random.default_rng(3)
@@ -401,6 +437,19 @@ one, two = [0.1, 0.2], [[0.1, 0.2], [0.3, 0.4]]
             lambda: seeds_and_groups_bootstrap([one, [np.inf, 0]], [[0, 1]] * 2),
             "differences of seed 1: 1 of 2",
         ),
+        (lambda: seeds_and_groups_statistic([np.sum], [[0, 1]] * 2), "1 statistics and 2 seeds of groups"),
+        (lambda: seeds_and_groups_statistic([np.sum], [[0, 1]]), "give one each for at least 2 seeds"),
+        (
+            lambda: seeds_and_groups_statistic([lambda w: np.nan] * 2, [[0, 1]] * 2),
+            "the statistics of all items: 2 of 2",
+        ),
+        (
+            lambda: seeds_and_groups_statistic([weighted_auc([0, 1], [0, 1])] * 2, [[0, 1]] * 2),
+            r"undefined on \d+ of 2000 resamples; use more items or more groups",
+        ),
+        (lambda: weighted_auc(one, [1]), "2 scores and labels of shape"),
+        (lambda: weighted_auc(one, [1, 2]), r"values \[1 2\]; give one 0 or 1 for each score"),
+        (lambda: weighted_auc([np.nan, 1], [0, 1]), "scores: 1 of 2 values are NaN"),
         (lambda: equivalent(one, 0), "margin=0 must be positive and finite"),
         (lambda: equivalent(one, np.nan), "margin=nan must be positive"),
         (lambda: equivalent(one, 0.1, alpha=0.5), r"alpha=0\.5 is outside 0…0\.5; try 0\.05"),

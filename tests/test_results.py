@@ -195,6 +195,29 @@ def test_difference_equals_the_mean_over_seeds_of_paired_differences():
     assert gain == expected
 
 
+def ranked(seed, scores, labels="0110"):
+    return {"seed": seed, "scores": scores, "labels": labels, "groups": [0, 0, 1, 1]}
+
+
+def test_auc_and_its_difference_are_means_over_seeds_of_the_closed_form():
+    perfect = [ranked(s, [0.1, 0.8, 0.9, 0.2]) for s in (0, 1)]
+    half = [ranked(0, [0.1, 0.8, 0.1, 0.2]), ranked(1, [0.5, 0.5, 0.5, 0.5])]  # 5/8 and 1/2
+    options = {"n_resamples": 200}
+    assert results.auc(half, **options).estimate == pytest.approx((0.625 + 0.5) / 2)
+    gain = results.auc_difference(perfect, half, **options)
+    assert gain.estimate == pytest.approx(1 - (0.625 + 0.5) / 2)
+    assert 0 <= gain.low <= gain.estimate <= gain.high <= 1
+
+
+@pytest.mark.parametrize("change", [{"seed": 1}, {"labels": "0111"}, {"groups": [0, 0, 1, 2]}])
+def test_auc_difference_refuses_other_test_items(change):
+    runs = [ranked(s, [0.1, 0.8, 0.9, 0.2]) for s in (0, 1)]
+    with pytest.raises(ValueError, match=r"have other test items; select both arms alike"):
+        results.auc_difference(runs, [runs[0] | change, runs[1]])
+    with pytest.raises(ValueError, match="2 runs and 1 runs cannot be paired"):
+        results.auc_difference(runs, runs[:1])
+
+
 def test_difference_refuses_other_seeds():
     run = {"right": "10", "groups": [0, 1]}
     with pytest.raises(ValueError, match="cannot be paired"):

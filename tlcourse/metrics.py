@@ -195,6 +195,74 @@ def seeds_and_groups_bootstrap(
     return _percentiles(float(np.mean([s.mean() for s in scores])), np.concatenate(means), level)
 
 
+def seeds_and_groups_statistic(
+    statistics: Sequence[Callable[[np.ndarray], float]],
+    groups: Sequence[Sequence],
+    *,
+    n_resamples: int = 2000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> Interval:
+    """`seeds_and_groups_bootstrap` for what is no mean over items: the mean over seeds of a weighted statistic.
+
+    statistics: one function per seed, weights of its test items (n,) → a number, NaN where these weights leave it
+    undefined; such a seed is left out of that resample. groups: per seed, the group of each item.
+    Raises ValueError on fewer than two seeds or groups, on numbers of seeds that differ, and where more than one
+    resample in twenty is undefined.
+    """
+    if len(statistics) != len(groups) or len(groups) < 2:
+        raise ValueError(
+            f"{len(statistics)} statistics and {len(groups)} seeds of groups; give one each for at least 2 seeds"
+        )
+    _require_resampling(n_resamples, level)
+    index, n_groups = _group_index(np.concatenate([np.asarray(g) for g in groups]), sum(map(len, groups)))
+    of_seed = np.split(index, np.cumsum([len(g) for g in groups])[:-1])
+    whole = np.array([f(np.ones(len(i))) for f, i in zip(statistics, of_seed, strict=True)])
+    _require_finite(whole, "the statistics of all items")
+    rng, n_seeds = np.random.default_rng(seed), len(groups)
+    values = np.full(n_resamples, np.nan)
+    for r in range(n_resamples):
+        seed_weight = rng.multinomial(n_seeds, np.full(n_seeds, 1 / n_seeds))  # (S,)
+        group_weight = rng.multinomial(n_groups, np.full(n_groups, 1 / n_groups))  # (G,)
+        drawn = np.flatnonzero(seed_weight)
+        found = np.array([statistics[s](group_weight[of_seed[s]]) for s in drawn])
+        defined = np.isfinite(found)
+        if defined.any():
+            values[r] = np.average(found[defined], weights=seed_weight[drawn][defined])
+    kept = values[np.isfinite(values)]
+    if len(kept) < 0.95 * n_resamples:
+        raise ValueError(
+            f"the statistic is undefined on {n_resamples - len(kept)} of {n_resamples} resamples; "
+            "use more items or more groups that hold both classes"
+        )
+    return _percentiles(float(whole.mean()), kept, level)
+
+
+def weighted_auc(scores: Sequence[float], labels: Sequence[int]) -> Callable[[np.ndarray], float]:
+    """Area under the ROC curve as a function of item weights: the sorting is done once, not for each resample.
+
+    scores: (N,); labels: (N,) of 0 and 1. The function takes weights (N,), not negative, and returns the weighted
+    share of (positive, negative) pairs in the right order, ties half; NaN where a class has no weight.
+    Raises ValueError on NaN, on lengths that differ, on labels other than 0 and 1.
+    """
+    scores, labels = _vector(scores, "scores"), np.asarray(labels)
+    if scores.shape != labels.shape or not np.isin(labels, (0, 1)).all():
+        raise ValueError(
+            f"{len(scores)} scores and labels of shape {labels.shape} with values {np.unique(labels)[:5]}; "
+            "give one 0 or 1 for each score"
+        )
+    levels, level = np.unique(scores, return_inverse=True)  # equal scores share a level
+
+    def auc(weights: np.ndarray) -> float:
+        positive = np.bincount(level, weights * labels, minlength=len(levels))
+        negative = np.bincount(level, weights * (1 - labels), minlength=len(levels))
+        pairs = positive.sum() * negative.sum()
+        below = np.cumsum(negative) - negative / 2
+        return float(positive @ below / pairs) if pairs else float("nan")
+
+    return auc
+
+
 def equivalent(
     differences: Sequence,
     margin: float,

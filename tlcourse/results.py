@@ -97,7 +97,8 @@ class Study:
     ) -> dict[str, dict]:
         """Run the jobs that have no stored outcome, `workers` at a time with one thread each; name → record.
 
-        Each record is the job's dict plus `arguments` and `seconds`. A failed job stops those not yet begun.
+        Each record is the job's dict plus `arguments`, `seconds` by the clock and `cpu_seconds`, which other work
+        on the machine does not change. A failed job stops those not yet begun.
         """
         recipe, kept = self.recipe, WORK / self.name
         kept.mkdir(parents=True, exist_ok=True)
@@ -136,6 +137,7 @@ class Study:
             "assets": asset_hashes(self.assets),
             "environment": runtime.environment(),
             "worker_seconds": round(sum(r["seconds"] for r in records.values())),
+            "cpu_seconds": round(sum(r.get("cpu_seconds", r["seconds"]) for r in records.values())),
             **more,
             "runs": dict(records),
         }
@@ -153,10 +155,11 @@ def _one_thread() -> None:
 
 def _keep(place: Path, function: Callable[..., dict], arguments: dict[str, Any]) -> float:
     """Do a job and store its record at once, so that nothing that ended is lost; its seconds."""
-    start = time.monotonic()
+    start, cpu = time.monotonic(), time.process_time()
     record = function(**arguments)
     seconds = round(time.monotonic() - start, 1)
-    _write(place, {**record, "arguments": arguments, "seconds": seconds})
+    used = {"seconds": seconds, "cpu_seconds": round(time.process_time() - cpu, 1)}
+    _write(place, {**record, "arguments": arguments, **used})
     return seconds
 
 
@@ -228,6 +231,39 @@ def accuracy(runs: Sequence[Mapping], **options: Any) -> metrics.Interval:
     return metrics.seeds_and_groups_bootstrap(
         [100 * correct(r) for r in runs], [np.asarray(r["groups"]) for r in runs], **options
     )
+
+
+def auc(runs: Sequence[Mapping], **options: Any) -> metrics.Interval:
+    """Mean area under the ROC curve, with an interval over seeds and test groups.
+
+    runs: with the fields scores, labels ("1011…", one digit a test item) and groups. options go to
+    `metrics.seeds_and_groups_statistic`.
+    """
+    return metrics.seeds_and_groups_statistic(
+        [_auc(r) for r in runs], [np.asarray(r["groups"]) for r in runs], **options
+    )
+
+
+def auc_difference(a: Sequence[Mapping], b: Sequence[Mapping], **options: Any) -> metrics.Interval:
+    """How much larger the area under the ROC curve of `a` is, with an interval over seeds and test groups.
+
+    a, b: runs of two arms on the same splits, as in `auc`. Raises ValueError where seeds or test items do not match.
+    """
+    for x, y in zip(a, b, strict=False):
+        if (x["seed"], x["labels"], x["groups"]) != (y["seed"], y["labels"], y["groups"]):
+            raise ValueError(
+                f"seeds {x['seed']} and {y['seed']} have other test items; select both arms alike"
+            )
+    if len(a) != len(b):
+        raise ValueError(f"{len(a)} runs and {len(b)} runs cannot be paired; select both arms alike")
+    pairs = [(_auc(x), _auc(y)) for x, y in zip(a, b, strict=True)]
+    return metrics.seeds_and_groups_statistic(
+        [lambda w, p=p: p[0](w) - p[1](w) for p in pairs], [np.asarray(r["groups"]) for r in a], **options
+    )
+
+
+def _auc(run: Mapping) -> Callable[[np.ndarray], float]:
+    return metrics.weighted_auc(run["scores"], [int(y) for y in run["labels"]])
 
 
 def correct(run: Mapping) -> np.ndarray:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tools import chapter, display, notebooks, site
 from tools.comparison import differences
-from tools.execution import Progress, execute, kill_kernels
+from tools.execution import Progress, execute, kill_kernels, warm_up
 from tools.notebooks import ROOT
 
 EXECUTED = ROOT / "_build" / "executed"
@@ -116,6 +116,7 @@ def main() -> int:
         first = site.build(site.staged(site.STORED))
         print(f"You can read it now, while the chapters run: {first}\n", flush=True)
         names = notebooks.chapters()
+        warm_up()
         tree = site.staged(EXECUTED)
         outcomes = execute_all(names, tree)
         print(f"\n{report(outcomes)}\n")

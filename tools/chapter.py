@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from tools import display, notebooks
-from tools.execution import Progress, execute, kill_kernels
+from tools.execution import Progress, execute, kill_kernels, warm_up
 from tools.notebooks import ROOT
 
 RUN = "_run.json"
@@ -72,6 +72,7 @@ def main(arguments: list[str]) -> int:
     try:
         path = notebooks.path_of(arguments[0])
         subprocess.run([sys.executable, "-m", "ruff", "format", "--quiet", str(path)], check=True)
+        warm_up()
         progress = rewrite(arguments[0])
     except (FileNotFoundError, RuntimeError, subprocess.CalledProcessError) as error:
         print(error, file=sys.stderr)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from tools import notebooks
-from tools.execution import offline_environment
+from tools.execution import offline_environment, warm_up
 from tools.notebooks import ROOT
 
 MIN_COVERAGE = 95
@@ -124,6 +124,7 @@ def table(done: Sequence[Stage]) -> str:
 def main(arguments: Sequence[str]) -> int:
     todo = portable_stages() if "--portable" in arguments else stages()
     ok = True
+    warm_up()
     for stage in todo:
         print(f"\n──── {stage.name} ────", flush=True)
         ok = run(stage)

@@ -31,6 +31,11 @@ def offline_environment() -> dict[str, str]:
     return {"PYTHONPATH": path, "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
 
 
+def warm_up() -> None:
+    """Build Matplotlib's cache of fonts, as its first import on a machine does, and says on stderr."""
+    import matplotlib.font_manager  # noqa: F401
+
+
 @dataclass
 class Progress:
     """Where an execution stands; written by the thread that runs it, read by the one that shows it."""

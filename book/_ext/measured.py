@@ -208,7 +208,7 @@ class Experiments(Generated):
         for file in sorted((self.book / "data" / "results").rglob("*.json")):
             self.env.note_dependency(str(file))
             stored = json.loads(file.read_text(encoding="utf-8"))
-            hours = stored["worker_seconds"] / 3600
+            hours = stored.get("cpu_seconds", stored["worker_seconds"]) / 3600
             machine = stored["environment"]
             lines += [
                 f"`{stored['command']}`",

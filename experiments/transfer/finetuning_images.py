@@ -27,7 +27,7 @@ SETTINGS = {
     "size": 96,
     "pixel_size": 32,
     "batch_size": 32,
-    "epochs": {"full 200": 8, "held 200": 8, "random 200": 12, "full 800": 3, "random 800": 5},
+    "epochs": {"full 200": 8, "held 200": 8, "random 200": 12, "full 800": 5, "random 800": 10},
     "rates": {"full": [1e-4, 3e-4, 1e-3], "held": [1e-4, 3e-4, 1e-3], "random": [3e-4, 1e-3, 3e-3]},
 }
 STUDY = results.Study("transfer/finetuning_images", SETTINGS, assets=["efficientnet-lite0", "solar-cells"])

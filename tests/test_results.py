@@ -2,10 +2,14 @@
 
 import json
 import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import psutil
 import pytest
 
 from tlcourse import metrics, results
@@ -181,6 +185,45 @@ def test_workers_compute_with_one_thread(monkeypatch):
     monkeypatch.setattr(torch, "set_num_threads", asked.append)
     results._one_thread()
     assert asked == [1]
+
+
+ORPHANS = """
+import os, sys, time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from tlcourse import results
+
+if __name__ == "__main__":
+    with ProcessPoolExecutor(1, get_context("spawn"), results._start_worker) as pool:
+        print(pool.submit(os.getpid).result(), flush=True)
+        time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a process is killed by signal")
+def test_workers_end_when_the_study_is_killed(tmp_path):
+    (tmp_path / "study.py").write_text(ORPHANS)
+    study = subprocess.Popen([sys.executable, tmp_path / "study.py"], stdout=subprocess.PIPE, text=True)
+    worker = psutil.Process(int(study.stdout.readline()))
+    study.kill()
+    study.communicate()
+    worker.wait(timeout=10)
+    assert not worker.is_running()
+
+
+def test_a_worker_leaves_at_once_when_its_parent_is_gone(monkeypatch):
+    happened = []
+    parent = SimpleNamespace(join=lambda: happened.append("parent gone"))
+    monkeypatch.setattr(results, "parent_process", lambda: parent)
+    monkeypatch.setattr(results, "_one_thread", lambda: None)
+    monkeypatch.setattr(results.os, "_exit", happened.append)
+    results._end_with_the_parent()
+    assert happened == ["parent gone", 1]
+    results._start_worker()
+    deadline = time.monotonic() + 5
+    while len(happened) < 4 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert happened == ["parent gone", 1] * 2
 
 
 def test_difference_equals_the_mean_over_seeds_of_paired_differences():

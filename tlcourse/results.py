@@ -12,11 +12,12 @@ import hashlib
 import importlib.util
 import json
 import os
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -108,7 +109,7 @@ class Study:
                 _write(places[key], record)
         todo = {key: jobs[key] for key, place in places.items() if not place.exists()}
         say(f"{self.name}: {len(jobs)} jobs, {len(jobs) - len(todo)} done before")
-        with ProcessPoolExecutor(workers, get_context("spawn"), _one_thread) as pool:
+        with ProcessPoolExecutor(workers, get_context("spawn"), _start_worker) as pool:
             running = {pool.submit(_keep, places[key], *job): key for key, job in todo.items()}
             try:
                 for count, future in enumerate(as_completed(running), 1):
@@ -143,6 +144,17 @@ class Study:
         }
         _write(path, body)
         return path
+
+
+def _start_worker() -> None:
+    threading.Thread(target=_end_with_the_parent, daemon=True).start()
+    _one_thread()
+
+
+def _end_with_the_parent() -> None:
+    """A study that is killed leaves no worker behind; one that waits for its next job would wait forever."""
+    parent_process().join()
+    os._exit(1)
 
 
 def _one_thread() -> None:

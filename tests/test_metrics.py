@@ -37,6 +37,11 @@ def grouped_scores(rng, n_groups=60, spread=1.0):
     return rng.normal(0, spread, n_groups)[groups] + rng.normal(0, 0.3, len(groups)), groups
 
 
+def test_an_interval_prints_its_three_numbers_alike():
+    assert f"{Interval(3.25, -1.0, 5.5, 0.95):+.1f}" == "+3.2 (-1.0 to +5.5)"
+    assert f"{Interval(3.25, -1.0, 5.5, 0.95)}" == "3.25 (-1.00 to 5.50)"
+
+
 # Student's t over seeds
 
 

@@ -27,6 +27,11 @@ class Interval:
         """Whether x lies outside low…high."""
         return not self.low <= x <= self.high
 
+    def __format__(self, spec: str) -> str:
+        """`f"{interval:+.1f}"` → '+3.2 (+1.3 to +5.2)'; without a specification two decimals."""
+        estimate, low, high = (format(x, spec or ".2f") for x in (self.estimate, self.low, self.high))
+        return f"{estimate} ({low} to {high})"
+
 
 @dataclass(frozen=True)
 class Equivalence:

@@ -23,7 +23,9 @@ def source_of(module: str) -> Path:
     for file in candidates:
         if file.is_file():
             return file
-    raise FileNotFoundError(f"no module {module}: neither {' nor '.join(map(str, candidates))}")
+    raise FileNotFoundError(
+        f"no module {module}: neither {' nor '.join(map(str, candidates))}"
+    )
 
 
 def tree_of(module: str) -> ast.Module:
@@ -33,29 +35,51 @@ def tree_of(module: str) -> ast.Module:
 def public_names(tree: ast.Module) -> list[str]:
     """`__all__`, or the functions and classes defined here whose names have no leading underscore."""
     for node in tree.body:
-        if isinstance(node, ast.Assign) and [ast.unparse(t) for t in node.targets] == ["__all__"]:
+        if isinstance(node, ast.Assign) and [
+            ast.unparse(t) for t in node.targets
+        ] == ["__all__"]:
             return ast.literal_eval(node.value)
-    defined = [n.name for n in tree.body if isinstance(n, ast.FunctionDef | ast.ClassDef)]
+    defined = [
+        n.name for n in tree.body if isinstance(n, ast.FunctionDef | ast.ClassDef)
+    ]
     return [name for name in defined if not name.startswith("_")]
 
 
-def definition(module: str, name: str) -> ast.FunctionDef | ast.ClassDef | ast.Assign | None:
+def definition(
+    module: str, name: str
+) -> ast.FunctionDef | ast.ClassDef | ast.Assign | None:
     """The node that defines a name, in this module or in the one it is imported from; None for what is neither."""
     for node in tree_of(module).body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == name:
             return node
-        if isinstance(node, ast.Assign) and name in [ast.unparse(t) for t in node.targets]:
+        if isinstance(node, ast.Assign) and name in [
+            ast.unparse(t) for t in node.targets
+        ]:
             return node
-        if isinstance(node, ast.ImportFrom) and name in [a.asname or a.name for a in node.names]:
-            original = next(a.name for a in node.names if name == (a.asname or a.name))
-            return definition(node.module, original) if (node.module or "").startswith("tlcourse") else None
+        if isinstance(node, ast.ImportFrom) and name in [
+            a.asname or a.name for a in node.names
+        ]:
+            original = next(
+                a.name for a in node.names if name == (a.asname or a.name)
+            )
+            return (
+                definition(node.module, original)
+                if (node.module or "").startswith("tlcourse")
+                else None
+            )
     return None
 
 
 def arguments(node: ast.FunctionDef, *, bound: bool = False) -> str:
     """A signature without annotations, and without `self` where it is bound."""
     given = node.args
-    for argument in [*given.posonlyargs, *given.args, *given.kwonlyargs, given.vararg, given.kwarg]:
+    for argument in [
+        *given.posonlyargs,
+        *given.args,
+        *given.kwonlyargs,
+        given.vararg,
+        given.kwarg,
+    ]:
         if argument is not None:
             argument.annotation = None
     first = given.posonlyargs or given.args
@@ -65,14 +89,18 @@ def arguments(node: ast.FunctionDef, *, bound: bool = False) -> str:
 
 
 def decorators(node: ast.FunctionDef | ast.ClassDef) -> set[str]:
-    return {ast.unparse(d).split("(")[0].split(".")[-1] for d in node.decorator_list}
+    return {
+        ast.unparse(d).split("(")[0].split(".")[-1] for d in node.decorator_list
+    }
 
 
 def fields(node: ast.ClassDef) -> str:
     """The signature of a dataclass, out of its fields."""
     shown = []
     for field in node.body:
-        if isinstance(field, ast.AnnAssign) and "ClassVar" not in ast.unparse(field.annotation):
+        if isinstance(field, ast.AnnAssign) and "ClassVar" not in ast.unparse(
+            field.annotation
+        ):
             default = f"={_default(field.value)}" if field.value is not None else ""
             shown.append(f"{ast.unparse(field.target)}{default}")
     return f"({', '.join(shown)})"
@@ -91,7 +119,10 @@ def prose(docstring: str | None) -> list[str]:
             continue
         text = " ".join(paragraph.split())
         parts = re.split(r"(`+[^`]+`+)", text)
-        lines += ["".join(p if p.startswith("`") else escaped(p) for p in parts), ""]
+        lines += [
+            "".join(p if p.startswith("`") else escaped(p) for p in parts),
+            "",
+        ]
     return lines
 
 
@@ -99,7 +130,12 @@ def entry(module: str, name: str) -> list[str]:
     """The Markdown of one public name."""
     node = definition(module, name)
     if isinstance(node, ast.FunctionDef):
-        return _object("function", module, name + arguments(node), prose(ast.get_docstring(node)))
+        return _object(
+            "function",
+            module,
+            name + arguments(node),
+            prose(ast.get_docstring(node)),
+        )
     if isinstance(node, ast.ClassDef):
         return _class(module, name, node)
     if isinstance(node, ast.Assign):
@@ -109,10 +145,16 @@ def entry(module: str, name: str) -> list[str]:
 
 def _class(module: str, name: str, node: ast.ClassDef) -> list[str]:
     methods = [n for n in node.body if isinstance(n, ast.FunctionDef)]
-    made = next((arguments(n, bound=True) for n in methods if n.name == "__init__"), "")
+    made = next(
+        (arguments(n, bound=True) for n in methods if n.name == "__init__"), ""
+    )
     made = made or (fields(node) if "dataclass" in decorators(node) else "")
     bases = {ast.unparse(b) for b in node.bases}
-    kind = "exception" if any(b.endswith(("Error", "Exception")) for b in bases) else "class"
+    kind = (
+        "exception"
+        if any(b.endswith(("Error", "Exception")) for b in bases)
+        else "class"
+    )
     content = prose(ast.get_docstring(node))
     for method in methods:
         if not method.name.startswith("_") and ast.get_docstring(method):
@@ -124,13 +166,30 @@ def _method(node: ast.FunctionDef) -> Iterator[str]:
     found = decorators(node)
     kind = "property" if "property" in found else "method"
     shown = (
-        node.name if kind == "property" else node.name + arguments(node, bound="staticmethod" not in found)
+        node.name
+        if kind == "property"
+        else node.name + arguments(node, bound="staticmethod" not in found)
     )
-    yield from [f"````{{py:{kind}}} {shown}", "", *prose(ast.get_docstring(node)), "````", ""]
+    yield from [
+        f"````{{py:{kind}}} {shown}",
+        "",
+        *prose(ast.get_docstring(node)),
+        "````",
+        "",
+    ]
 
 
-def _object(kind: str, module: str, signature: str, content: list[str]) -> list[str]:
-    return [f"`````{{py:{kind}}} {signature}", f":module: {module}", "", *content, "`````", ""]
+def _object(
+    kind: str, module: str, signature: str, content: list[str]
+) -> list[str]:
+    return [
+        f"`````{{py:{kind}}} {signature}",
+        f":module: {module}",
+        "",
+        *content,
+        "`````",
+        "",
+    ]
 
 
 class Api(SphinxDirective):

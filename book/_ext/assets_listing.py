@@ -28,7 +28,9 @@ def entry(asset: assets.Asset) -> list[str]:
 class Assets(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         found = [assets.get(name) for name in assets.names()]
-        return self.parse_text_to_nodes("\n".join(line for asset in found for line in entry(asset)))
+        return self.parse_text_to_nodes(
+            "\n".join(line for asset in found for line in entry(asset))
+        )
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

@@ -56,7 +56,9 @@ def title_of(notebook: Path) -> str:
     """The first heading of a notebook."""
     cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
     headings = (
-        re.search(r"^# (.+)$", "".join(c["source"]), re.M) for c in cells if c["cell_type"] == "markdown"
+        re.search(r"^# (.+)$", "".join(c["source"]), re.M)
+        for c in cells
+        if c["cell_type"] == "markdown"
     )
     return next((found[1].strip() for found in headings if found), notebook.stem)
 
@@ -66,12 +68,18 @@ def cells_that_claim(notebook: Path) -> dict[str, int]:
     found = {}
     for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]:
         for output in cell.get("outputs", []):
-            printed = "".join(output.get("text", [])) if output["output_type"] == "stream" else ""
+            printed = (
+                "".join(output.get("text", []))
+                if output["output_type"] == "stream"
+                else ""
+            )
             for line in printed.splitlines():
                 if line.startswith("✓ "):
                     # A bound and a statement may both hold brackets: every cut before " (" is a candidate.
                     for cut in re.finditer(r" \(", line):
-                        found.setdefault(line[2 : cut.start()], cell["execution_count"])
+                        found.setdefault(
+                            line[2 : cut.start()], cell["execution_count"]
+                        )
     return found
 
 
@@ -90,7 +98,9 @@ def label_cells(app: Sphinx, doctree: nodes.document) -> None:
         if cell.get("nb_element") == "cell_code" and cell.get("exec_count"):
             anchor = f"cell-{cell['exec_count']}"
             cell["ids"].append(anchor)
-            labels[cell_label(docname.removeprefix("book/"), cell["exec_count"])] = (docname, anchor)
+            labels[
+                cell_label(docname.removeprefix("book/"), cell["exec_count"])
+            ] = (docname, anchor)
             for shown in cell.findall(nodes.literal_block):
                 if shown.astext().startswith("✓ "):
                     shown["classes"].append("claim-output")
@@ -167,14 +177,20 @@ class ClaimTables(Generated):
     def section(self, chapter: str, made: list[claims.Claim]) -> nodes.section:
         notebook = notebook_of(self.book, chapter)
         title = title_of(notebook) if notebook.is_file() else chapter
-        section = nodes.section(ids=[f"results-{chapter.replace('/', '-')}"], names=[])
+        section = nodes.section(
+            ids=[f"results-{chapter.replace('/', '-')}"], names=[]
+        )
         section += nodes.title("", title)
         self.state.document.note_explicit_target(section, section)
-        section += self.parsed([*self.introduction(chapter, made), "", *self.table(made)])
+        section += self.parsed(
+            [*self.introduction(chapter, made), "", *self.table(made)]
+        )
         return section
 
     def introduction(self, chapter: str, made: list[claims.Claim]) -> list[str]:
-        lines = [f"{len(made)} {'claim' if len(made) == 1 else 'claims'} of {{doc}}`/book/{chapter}`."]
+        lines = [
+            f"{len(made)} {'claim' if len(made) == 1 else 'claims'} of {{doc}}`/book/{chapter}`."
+        ]
         record = self.book / "data" / "claims" / chapter / RUN
         if record.is_file():
             run = json.loads(record.read_text(encoding="utf-8"))
@@ -188,10 +204,19 @@ class ClaimTables(Generated):
         return lines
 
     def table(self, made: list[claims.Claim]) -> list[str]:
-        lines = ["```{list-table}", ":header-rows: 1", ":class: claims", "", "* - Statement", "  - Bound"]
+        lines = [
+            "```{list-table}",
+            ":header-rows: 1",
+            ":class: claims",
+            "",
+            "* - Statement",
+            "  - Bound",
+        ]
         lines += ["  - Measured"]
         for claim in self.in_order(made):
-            bears_on = "".join(f", {{ref}}`{s} <{s.lower()}>`" for s in claim.supports)
+            bears_on = "".join(
+                f", {{ref}}`{s} <{s.lower()}>`" for s in claim.supports
+            )
             lines += [
                 f"* - {statement_of(claim)} ({self.cell_reference(claim)}{bears_on})",
                 f"  - {escaped(claim.bound.replace('-', '−'))}",
@@ -246,7 +271,9 @@ class Measured(Generated):
         statement = self.arguments[0]
         if statement not in claims.STATEMENTS:
             raise self.error(f"no statement {statement!r}; they run from S1 to S24")
-        bearing = [claim for claim in self.recorded() if statement in claim.supports]
+        bearing = [
+            claim for claim in self.recorded() if statement in claim.supports
+        ]
         lines = [f"**Taught in** {taught_in(self.book, statement)}", ""]
         lines += ["**Measured**" if bearing else "**Measured** not yet", ""]
         for claim in bearing:
@@ -266,7 +293,10 @@ def taught_in(book: Path, statement: str) -> str:
             f"{{doc}}`/book/{chapter}`" if written else chapter.split("/")[1]
         )
     return "; ".join(
-        [*([", ".join(there)] if there else []), *([f"*planned:* {', '.join(planned)}"] if planned else [])]
+        [
+            *([", ".join(there)] if there else []),
+            *([f"*planned:* {', '.join(planned)}"] if planned else []),
+        ]
     )
 
 

@@ -6,14 +6,18 @@ from pathlib import Path
 
 from sphinx.application import Sphinx
 
-BUNDLE = "tex-svg-full.js"  # glyphs are drawn as SVG: no web fonts are loaded either
+BUNDLE = (
+    "tex-svg-full.js"  # glyphs are drawn as SVG: no web fonts are loaded either
+)
 
 
 def bundle_path() -> Path:
     """The bundle inside the installed wheel; the package's name has hyphens, so it cannot be imported."""
     spec = importlib.util.find_spec("sphinx-mathjax-offline")
     if spec is None or spec.origin is None:
-        raise FileNotFoundError("sphinx-mathjax-offline is not installed; run `pip install -e .[book]`")
+        raise FileNotFoundError(
+            "sphinx-mathjax-offline is not installed; run `pip install -e .[book]`"
+        )
     return Path(spec.origin).parent / "static" / "mathjax" / BUNDLE
 
 
@@ -25,6 +29,8 @@ def copy_bundle(app: Sphinx) -> None:
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
-    app.connect("config-inited", lambda app, config: setattr(config, "mathjax_path", BUNDLE))
+    app.connect(
+        "config-inited", lambda app, config: setattr(config, "mathjax_path", BUNDLE)
+    )
     app.connect("builder-inited", copy_bundle)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -48,14 +48,13 @@ def test_order_of_entries_and_a_second_version_change_nothing(write_packages):
     entries = [
         entry("a-data", "game (data)", "A game.", "Its data."),
         entry("a", "a game", "A game.", "It is fun."),
-        entry("b", "old text", "Text of an old version."),
-        entry("b", "new text", "Text of a new version."),
+        *(entry("b", f"text {i}", f"Text of version {i}.") for i in (4, 7, 2, 9, 5, 3, 8, 6)),
     ]
     write_packages(*entries)
     first = datasets.packages()
     write_packages(*entries[::-1])
     assert datasets.packages() == first
-    assert [p.name for p in first] == ["a", "b"]
+    assert [(p.name, p.synopsis) for p in first] == [("a", "a game"), ("b", "text 2")]
 
 
 def test_parts_of_one_source_leave_the_shortest_name(write_packages):

@@ -103,6 +103,13 @@ def test_named_instances_have_kinds_and_groups_joined_by_bearer_and_by_name(writ
     assert not any(n.name in ("city", "person") for n in found)
 
 
+def test_more_than_nine_words_are_counted_in_hexadecimal(write_wordnet):
+    words = [(f"word{i}", i) for i in range(17)]
+    write_wordnet({"many": ("n", 3, words, [], "many words")})
+    (found,) = datasets.synsets()
+    assert found.lemmas == tuple(lemma for lemma, _ in words) and found.definition == "many words"
+
+
 def test_without_instances_there_are_no_names(write_wordnet):
     write_wordnet({"entity": ROWS["entity"], "city": ROWS["city"]})
     assert datasets.named_instances() == ()

@@ -77,8 +77,8 @@ def bible_documents() -> tuple[Document, ...]:
 def shakespeare_documents() -> tuple[Document, ...]:
     """A document per scene of the plays, per sonnet, per poem, its speeches and stanzas as they are printed.
 
-    Title, list of persons and headings are left out; lines lose what indents them. Cymbeline ends within act 3, as in
-    the file. Raises ValueError on a text with no line, MissingAssetError where the asset is not cached.
+    Title, list of persons and headings are left out; lines lose what indents them.
+    Raises ValueError on a text with no line, MissingAssetError where the asset is not cached.
     """
     seen, documents = set(), []
     for path in sorted(assets.path("shakespeare", "texts").glob("*.txt")):

@@ -16,7 +16,6 @@ from tlcourse.weights.files import WeightsError
 from tlcourse.weights.folders import read_folder, save_folder
 from tlcourse.weights.keys import KeyTable, load_into, translate
 
-
 # Fields of our encoders' configurations → what config.json calls them.
 ENCODER_SETTINGS = {
     "vocab_size": "vocab_size",

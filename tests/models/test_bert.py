@@ -23,18 +23,18 @@ from tlcourse.models.bert import (
 # Rounding in float32 reached 7e-7 here; 1e-5 is what the course promises.
 TOLERANCE = 1e-5
 ODD = {
-    "three-heads": dict(
-        vocab_size=61, hidden_size=24, num_hidden_layers=3, num_attention_heads=3, intermediate_size=40,
-        max_position_embeddings=19, type_vocab_size=3, hidden_act="gelu_new", layer_norm_eps=1e-5,
-    ),
-    "one-head": dict(
-        vocab_size=7, hidden_size=10, num_hidden_layers=1, num_attention_heads=1, intermediate_size=3,
-        max_position_embeddings=T, type_vocab_size=1, hidden_act="relu", pad_token_id=None,
-    ),
-    "heads-of-one": dict(
-        vocab_size=101, hidden_size=6, num_hidden_layers=5, num_attention_heads=6, intermediate_size=64,
-        max_position_embeddings=33, type_vocab_size=2, hidden_act="silu", pad_token_id=4,
-    ),
+    "three-heads": {
+        "vocab_size": 61, "hidden_size": 24, "num_hidden_layers": 3, "num_attention_heads": 3, "intermediate_size": 40,
+        "max_position_embeddings": 19, "type_vocab_size": 3, "hidden_act": "gelu_new", "layer_norm_eps": 1e-5,
+    },
+    "one-head": {
+        "vocab_size": 7, "hidden_size": 10, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 3,
+        "max_position_embeddings": T, "type_vocab_size": 1, "hidden_act": "relu", "pad_token_id": None,
+    },
+    "heads-of-one": {
+        "vocab_size": 101, "hidden_size": 6, "num_hidden_layers": 5, "num_attention_heads": 6, "intermediate_size": 64,
+        "max_position_embeddings": 33, "type_vocab_size": 2, "hidden_act": "silu", "pad_token_id": 4,
+    },
 }  # fmt: skip
 SMALL = BertConfig(vocab_size=50, d_model=16, n_layers=2, n_heads=2, d_inner=32, n_positions=20)
 
@@ -216,7 +216,7 @@ def test_dropout_is_where_the_configuration_says_and_in_training_only():
     args = batch(50)
 
     def differ(head="", **shares):
-        none = dict(dropout=0.0, attention_dropout=0.0, classifier_dropout=0.0)
+        none = {"dropout": 0.0, "attention_dropout": 0.0, "classifier_dropout": 0.0}
         model = ours(head)(dataclasses.replace(SMALL, **none | shares)).train()
         torch.manual_seed(0)
         moved = not torch.equal(model(*args), model(*args))
@@ -263,20 +263,20 @@ def test_an_exported_graph_answers_as_the_model_does_at_other_sizes():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (dict(input_ids=torch.full((2, 3), 50)), r"input_ids holds 50, outside 0…49 \(vocab_size=50\)"),
-        (dict(input_ids=torch.tensor([[1, -1]])), "input_ids holds -1, outside"),
-        (dict(input_ids=torch.ones(2, 21).long()), "21 positions, but the model has 20; cut the texts"),
-        (dict(input_ids=torch.ones(3).long()), r"input_ids has shape \(3,\); give \(B, T\)"),
-        (dict(input_ids=torch.ones(2, 0).long()), r"input_ids has shape \(2, 0\); give"),
-        (dict(input_ids=torch.ones(2, 3)), "input_ids is torch.float32; give integers"),
-        (dict(attention_mask=torch.ones(2, 4)), r"attention_mask \(2, 4\) for input_ids \(2, 3\)"),
-        (dict(attention_mask=torch.tensor([[1, 1, 0], [0, 0, 0]])), "row 1 of attention_mask is padding alone"),
-        (dict(attention_mask=torch.full((2, 3), 2)), "attention_mask holds values other than 0 and 1"),
-        (dict(attention_mask=torch.full((2, 3), -1e4)), "attention_mask holds values other than 0 and 1"),
-        (dict(token_type_ids=torch.zeros(2, 4).long()), r"token_type_ids \(2, 4\) for input_ids \(2, 3\)"),
-        (dict(token_type_ids=torch.full((2, 3), 2)), r"token_type_ids holds 2, outside 0…1 \(n_token_types=2\)"),
-        (dict(positions=torch.ones(2, 4).bool()), r"positions are torch.bool \(2, 4\); give booleans \(B, T\) = \(2, 3\)"),
-        (dict(positions=torch.ones(2, 3)), r"positions are torch.float32 \(2, 3\)"),
+        ({"input_ids": torch.full((2, 3), 50)}, r"input_ids holds 50, outside 0…49 \(vocab_size=50\)"),
+        ({"input_ids": torch.tensor([[1, -1]])}, "input_ids holds -1, outside"),
+        ({"input_ids": torch.ones(2, 21).long()}, "21 positions, but the model has 20; cut the texts"),
+        ({"input_ids": torch.ones(3).long()}, r"input_ids has shape \(3,\); give \(B, T\)"),
+        ({"input_ids": torch.ones(2, 0).long()}, r"input_ids has shape \(2, 0\); give"),
+        ({"input_ids": torch.ones(2, 3)}, "input_ids is torch.float32; give integers"),
+        ({"attention_mask": torch.ones(2, 4)}, r"attention_mask \(2, 4\) for input_ids \(2, 3\)"),
+        ({"attention_mask": torch.tensor([[1, 1, 0], [0, 0, 0]])}, "row 1 of attention_mask is padding alone"),
+        ({"attention_mask": torch.full((2, 3), 2)}, "attention_mask holds values other than 0 and 1"),
+        ({"attention_mask": torch.full((2, 3), -1e4)}, "attention_mask holds values other than 0 and 1"),
+        ({"token_type_ids": torch.zeros(2, 4).long()}, r"token_type_ids \(2, 4\) for input_ids \(2, 3\)"),
+        ({"token_type_ids": torch.full((2, 3), 2)}, r"token_type_ids holds 2, outside 0…1 \(n_token_types=2\)"),
+        ({"positions": torch.ones(2, 4).bool()}, r"positions are torch.bool \(2, 4\); give booleans \(B, T\) = \(2, 3\)"),
+        ({"positions": torch.ones(2, 3)}, r"positions are torch.float32 \(2, 3\)"),
     ],
 )  # fmt: skip
 def test_inputs_that_do_not_fit_are_refused(change, message):
@@ -287,16 +287,16 @@ def test_inputs_that_do_not_fit_are_refused(change, message):
 @pytest.mark.parametrize(
     ("sizes", "message"),
     [
-        (dict(n_heads=7), "n_heads=7 does not divide d_model=768; try n_heads=4 or 6 or 8"),
-        (dict(n_heads=0), "n_heads=0 must be a whole number of at least 1"),
-        (dict(d_model=64.0), "d_model=64.0 must be a whole number"),
-        (dict(activation="swiglu"), "unknown activation 'swiglu'; known are gelu, gelu_new,"),
-        (dict(dropout=1.0), "dropout=1.0 must be at least 0 and below 1"),
-        (dict(attention_dropout="no"), "attention_dropout='no' must be a number"),
-        (dict(classifier_dropout=-0.1), "classifier_dropout=-0.1 must be"),
-        (dict(init_sd=-1.0), "init_sd=-1.0 must not be negative"),
-        (dict(norm_eps=0.0), "norm_eps=0.0 be positive"),
-        (dict(pad_token_id=30522), "pad_token_id=30522 is outside 0…30521; None for no padding"),
+        ({"n_heads": 7}, "n_heads=7 does not divide d_model=768; try n_heads=4 or 6 or 8"),
+        ({"n_heads": 0}, "n_heads=0 must be a whole number of at least 1"),
+        ({"d_model": 64.0}, "d_model=64.0 must be a whole number"),
+        ({"activation": "swiglu"}, "unknown activation 'swiglu'; known are gelu, gelu_new,"),
+        ({"dropout": 1.0}, "dropout=1.0 must be at least 0 and below 1"),
+        ({"attention_dropout": "no"}, "attention_dropout='no' must be a number"),
+        ({"classifier_dropout": -0.1}, "classifier_dropout=-0.1 must be"),
+        ({"init_sd": -1.0}, "init_sd=-1.0 must not be negative"),
+        ({"norm_eps": 0.0}, "norm_eps=0.0 be positive"),
+        ({"pad_token_id": 30522}, "pad_token_id=30522 is outside 0…30521; None for no padding"),
     ],
 )
 def test_sizes_that_cannot_be_are_refused(sizes, message):

@@ -14,7 +14,7 @@ T = 17
 def error(ours, theirs):
     """max|a − b| / max|b|."""
     assert ours.shape == theirs.shape
-    return float((ours - theirs).abs().max() / theirs.abs().max())
+    return float(((ours - theirs).abs().max() / theirs.abs().max()).detach())
 
 
 def pair(family, head, folder, *, attention="sdpa", dtype=None, **sizes):

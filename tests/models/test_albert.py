@@ -23,23 +23,54 @@ TOLERANCE = 1e-5
 # Shared or not, factorised or not, and two groups in between.
 ODD = {
     "shared-factorised": {
-        "vocab_size": 61, "hidden_size": 24, "embedding_size": 5, "num_hidden_layers": 3, "num_hidden_groups": 1,
-        "num_attention_heads": 3, "intermediate_size": 40, "max_position_embeddings": 19, "type_vocab_size": 3,
+        "vocab_size": 61,
+        "hidden_size": 24,
+        "embedding_size": 5,
+        "num_hidden_layers": 3,
+        "num_hidden_groups": 1,
+        "num_attention_heads": 3,
+        "intermediate_size": 40,
+        "max_position_embeddings": 19,
+        "type_vocab_size": 3,
     },
     "shared": {
-        "vocab_size": 7, "hidden_size": 10, "embedding_size": 10, "num_hidden_layers": 2, "num_hidden_groups": 1,
-        "num_attention_heads": 1, "intermediate_size": 3, "max_position_embeddings": T, "type_vocab_size": 1, "hidden_act": "relu",
+        "vocab_size": 7,
+        "hidden_size": 10,
+        "embedding_size": 10,
+        "num_hidden_layers": 2,
+        "num_hidden_groups": 1,
+        "num_attention_heads": 1,
+        "intermediate_size": 3,
+        "max_position_embeddings": T,
+        "type_vocab_size": 1,
+        "hidden_act": "relu",
         "pad_token_id": None,
     },
     "factorised": {
-        "vocab_size": 101, "hidden_size": 6, "embedding_size": 9, "num_hidden_layers": 4, "num_hidden_groups": 4,
-        "num_attention_heads": 6, "intermediate_size": 64, "max_position_embeddings": 33, "type_vocab_size": 2, "hidden_act": "gelu",
+        "vocab_size": 101,
+        "hidden_size": 6,
+        "embedding_size": 9,
+        "num_hidden_layers": 4,
+        "num_hidden_groups": 4,
+        "num_attention_heads": 6,
+        "intermediate_size": 64,
+        "max_position_embeddings": 33,
+        "type_vocab_size": 2,
+        "hidden_act": "gelu",
     },
     "groups": {
-        "vocab_size": 31, "hidden_size": 12, "embedding_size": 4, "num_hidden_layers": 6, "num_hidden_groups": 2,
-        "num_attention_heads": 2, "intermediate_size": 8, "max_position_embeddings": 18, "type_vocab_size": 2, "pad_token_id": 4,
+        "vocab_size": 31,
+        "hidden_size": 12,
+        "embedding_size": 4,
+        "num_hidden_layers": 6,
+        "num_hidden_groups": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 8,
+        "max_position_embeddings": 18,
+        "type_vocab_size": 2,
+        "pad_token_id": 4,
     },
-}  # fmt: skip
+}
 SMALL = AlbertConfig(
     vocab_size=50, d_model=16, d_embedding=6, n_layers=4, n_groups=2, n_heads=2, d_inner=32, n_positions=20
 )

@@ -275,7 +275,7 @@ def test_an_exported_graph_answers_as_the_model_does_at_other_sizes():
         ({"attention_mask": torch.full((2, 3), -1e4)}, "attention_mask holds values other than 0 and 1"),
         ({"token_type_ids": torch.zeros(2, 4).long()}, r"token_type_ids \(2, 4\) for input_ids \(2, 3\)"),
         ({"token_type_ids": torch.full((2, 3), 2)}, r"token_type_ids holds 2, outside 0…1 \(n_token_types=2\)"),
-        ({"positions": torch.ones(2, 4).bool()}, r"positions are torch.bool \(2, 4\); give booleans \(B, T\) = \(2, 3\)"),
+        ({"positions": torch.ones(2, 4).bool()}, r"positions are torch.bool \(2, 4\); give booleans"),
         ({"positions": torch.ones(2, 3)}, r"positions are torch.float32 \(2, 3\)"),
     ],
 )  # fmt: skip

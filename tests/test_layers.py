@@ -78,11 +78,20 @@ def test_gradients_of_both_forms_are_equal_for_every_shape_of_mask(shape):
         assert torch.isfinite(a).all() and torch.allclose(a, b, atol=1e-12)
 
 
-def test_both_forms_agree_in_float32_at_the_size_models_have():
+@pytest.mark.parametrize("causal", [False, True])
+def test_both_forms_agree_in_float32_at_the_size_models_have(causal):
+    """With padding on the left and a causal mask, the padding's own queries look nowhere: zero in both."""
     q, k, v = (normal(2, 12, 64, 64, seed=i).float() for i in range(3))
-    mask = padding_mask(torch.arange(64).lt(torch.tensor([[64], [40]])).long(), torch.zeros(2, 64))
+    words = (
+        torch.arange(64).ge(torch.tensor([[0], [24]]))
+        if causal
+        else torch.arange(64).lt(torch.tensor([[64], [40]]))
+    )
+    mask = padding_mask(words, torch.zeros(2, 64))
+    mask = mask & causal_mask(64) if causal else mask
     out = attention(q, k, v, mask)[0]
     assert float((fused_attention(q, k, v, mask) - out).abs().max() / out.abs().max()) < 2e-6
+    assert not causal or not out[1, :, :24].any()
 
 
 def test_causal_attention_never_looks_ahead():
@@ -238,7 +247,7 @@ def test_start_normal_fills_a_module_without_memory_and_one_that_has_it_alike():
     for module in (empty, full):
         start_normal(module, 0.5, as_generator(1))
     assert all(torch.equal(a, b) for a, b in zip(empty.parameters(), full.parameters(), strict=True))
-    assert not empty[0].weight[2].any() and 0.3 < float(empty[0].weight[3:].std()) < 0.7
+    assert not empty[0].weight[2].any() and 0.3 < empty[0].weight[3:].std().item() < 0.7
     assert not empty[1].bias.any() and torch.equal(empty[2].weight, torch.ones(3))
 
 

@@ -47,6 +47,8 @@ def fused_attention(
             f"causal=True goes without a mask and with as many queries as keys, not {q.shape[-2]} and {k.shape[-2]}; "
             "combine the mask with causal_mask(T, S) by &, and leave causal out"
         )
+    if mask is not None and mask.dim() == 1:
+        mask = mask[None]  # the kernel wants a row for each query
     return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal, dropout_p=dropout)
 
 

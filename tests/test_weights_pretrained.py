@@ -160,7 +160,7 @@ LAYER = "bert.encoder.layer.1.output.dense.weight"
         (lambda s: s | {LAYER: s[LAYER].T.contiguous()},
          r"misshapen \(1\): bert.layers.1.feed_forward.down.weight: \(32, 16\) .* in the checkpoint, \(16, 32\)"),
         (lambda s: s | {LAYER: s[LAYER].long()}, r"misshapen \(1\): bert.layers.1.*int64"),
-        (lambda s: s | {f"transformer.{n}": t for n, t in s.items()}, r"unknown \(\d+\): transformer.bert"),
+        (lambda s: s | {f"transformer.{n}": t.clone() for n, t in s.items()}, r"unknown \(\d+\): transformer.bert"),
     ],
     ids=["missing", "missing-in-head", "layer-missing", "extra", "layer-extra", "misshapen", "integers", "foreign"],
 )  # fmt: skip

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from tlcourse import assets, weights
+from tlcourse.weights import locate
 
 PAD = 0
 _NORMS = (
@@ -54,29 +55,6 @@ def _bert_keys(names: Collection[str]) -> weights.KeyTable:
         for ending in (scale, shift) if "{}" in dropped else ("",):
             keys[whole.replace("{}", ending)] = None
     return {name: target for name, target in keys.items() if target or name in names}
-
-
-def locate(source: str | Path) -> Path:
-    """Folder with config.json, model.safetensors and tokenizer.json of a BERT-like encoder.
-
-    source: an asset's name, a local folder, or a hub id that is already in the local cache. Never downloads: raises
-    MissingAssetError or FileNotFoundError, naming the command that fetches it.
-    """
-    if str(source) in assets.names():
-        return assets.path(str(source))
-    if Path(source).is_dir():
-        return Path(source)
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
-
-    wanted = ["config.json", "model.safetensors", "tokenizer.json"]
-    try:
-        return Path(snapshot_download(str(source), allow_patterns=wanted, local_files_only=True))
-    except (LocalEntryNotFoundError, HFValidationError) as error:
-        raise FileNotFoundError(
-            f"{str(source)!r} is no asset ({', '.join(assets.names())}), no folder, and not in the hub's local cache; "
-            f"fetch it with: hf download {source} {' '.join(wanted)}"
-        ) from error
 
 
 def sentence_encoder(source: str | Path = "minilm", *, pretrained: bool = True, seed: int = 0) -> nn.Module:

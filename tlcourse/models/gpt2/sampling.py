@@ -90,7 +90,7 @@ def row_uniforms(
 ) -> Tensor:
     """Uniform numbers in [0, 1), (B, n_draws) float64: a stream of its own for each row.
 
-    generator: one for all rows, from which each row's seed is drawn, or a sequence with one a row, or None for torch's own
+    generator: one for all rows, from which each row's seed is drawn, or one a row, or None for torch's own
     (`torch.manual_seed`). A row's numbers do not depend on how many rows follow or on how many numbers are drawn.
     Raises ValueError where the sequence has another length.
     """

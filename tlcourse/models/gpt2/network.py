@@ -23,7 +23,7 @@ from tlcourse.layers import (
 )
 from tlcourse.models.gpt2.cache import KeyValueCache
 from tlcourse.models.gpt2.checkpoints import check_tied, key_table, official_state
-from tlcourse.models.gpt2.config import GPT2Config
+from tlcourse.models.gpt2.config import GPT2_124M, GPT2Config
 from tlcourse.models.gpt2.generation import generate
 from tlcourse.models.gpt2.positions import check_positions, prompt_mask
 
@@ -72,12 +72,12 @@ class Block(nn.Module):
 class GPT2(nn.Module):
     """Language model: input_ids (B, T) → logits (B, T, V), where those at position t are for token t + 1.
 
-    The random start is the paper's, drawn from `generator` (seed 0 where it is None): matrices and tables normal with
+    The random start is the paper's, drawn from `seed`, or on from a torch.Generator: matrices and tables normal with
     sd config.init_sd, divided by √(2 · n_layers) in the two matrices of each block that add to the residual stream,
     whose variance would else grow with depth. The output layer and the token embedding are one tensor.
     """
 
-    def __init__(self, config: GPT2Config, generator: torch.Generator | None = None):
+    def __init__(self, config: GPT2Config = GPT2_124M, *, seed: int | torch.Generator = 0):
         super().__init__()
         self.config = config
         self.token_embedding = nn.Embedding(config.vocab_size, config.d_model)
@@ -85,13 +85,15 @@ class GPT2(nn.Module):
         self.dropout = nn.Dropout(config.embedding_dropout)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layers))
         self.norm = nn.LayerNorm(config.d_model, eps=config.norm_eps)
-        self.head = nn.Linear(config.d_model, config.vocab_size, bias=False)
-        self.head.weight = self.token_embedding.weight
-        start_normal(self, config.init_sd, generator or torch.Generator().manual_seed(0))
+        generator = seed if isinstance(seed, torch.Generator) else torch.Generator().manual_seed(seed)
+        start_normal(self, config.init_sd, generator)
         with torch.no_grad():
             for block in self.blocks:
                 for last in (block.attention.output, block.feed_forward.down):
                     last.weight.div_(math.sqrt(2 * config.n_layers))
+        # On no device, because its weight is the token embedding's.
+        self.head = nn.Linear(config.d_model, config.vocab_size, bias=False, device="meta")
+        self.head.weight = self.token_embedding.weight
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
         """Logits (B, T, V).
@@ -160,12 +162,15 @@ class GPT2(nn.Module):
 
         Any official GPT-2 layout: with or without `transformer.`, with or without the tied output layer. In float32,
         in evaluation mode. Never downloads. Raises FileNotFoundError or MissingAssetError naming the command that
-        fetches; WeightsError listing every missing, unexpected or misshapen tensor; ValueError on settings that this
-        network does not have.
+        fetches; WeightsError listing every missing, unexpected or misshapen tensor, and on settings that this network
+        does not have.
         """
         settings, state = weights.read_folder(source, "gpt2")
-        model = cls(GPT2Config.from_official(settings))
-        weights.load_into(model, state, key_table(state))
+        try:
+            model = cls(GPT2Config.from_official(settings))
+            weights.load_into(model, state, key_table(state))
+        except ValueError as error:
+            raise weights.WeightsError(f"{source}: {error}") from error
         check_tied(model.head, model.token_embedding)
         return model.eval()
 

@@ -103,6 +103,16 @@ def test_a_pickle_where_safetensors_is_expected_is_named(tmp_path, state):
             load_checkpoint(path)
 
 
+def test_a_safetensors_file_whose_first_byte_is_a_pickles_is_read(tmp_path):
+    """The file starts with the length of its header, here 128, which is 0x80, as a pickle starts."""
+    for length in range(1, 80):
+        safetensors.torch.save_file({"n" * length: torch.ones(1)}, tmp_path / f"{length}.safetensors")
+    found = [path for path in tmp_path.iterdir() if path.read_bytes()[:1] == b"\x80"]
+    assert found
+    for path in found:
+        assert_equal(load_checkpoint(path), {"n" * int(path.stem): torch.ones(1)})
+
+
 @pytest.mark.parametrize("share", [0.0, 0.05, 0.5, 0.98])
 @pytest.mark.parametrize("name", ["w.safetensors", "w.pth"])
 def test_a_file_cut_off_anywhere_is_an_error_that_says_so(tmp_path, state, name, share):

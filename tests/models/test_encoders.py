@@ -89,12 +89,6 @@ def test_another_architecture_is_refused_by_name(folder):
         encoders.sentence_encoder(folder)
 
 
-def test_a_hub_id_that_is_not_cached_names_the_command(tmp_path, monkeypatch):
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(FileNotFoundError, match="hf download nobody/nothing"):
-        encoders.locate("nobody/nothing")
-
-
 def test_random_start_depends_on_its_seed_alone(folder):
     def weight(seed):
         encoder = encoders.sentence_encoder(folder, pretrained=False, seed=seed)

@@ -1,18 +1,23 @@
 """Weights from a file into a module by an explicit table of names, or not at all; and back into a file.
 
 `files` reads and writes single files, `keys` translates their names, `folders` finds, reads and writes whole
-models in the Hugging Face layout.
+models in the Hugging Face layout, `pretrained` puts the three together for a family of models.
 """
 
 from tlcourse.weights.files import PICKLES, WeightsError, content_hash, load_checkpoint, save
 from tlcourse.weights.folders import locate, read_folder, save_folder
 from tlcourse.weights.keys import KeyTable, load_into, translate
+from tlcourse.weights.pretrained import ENCODER_SETTINGS, Family, Pretrained, linears
 
 __all__ = [
+    "ENCODER_SETTINGS",
     "PICKLES",
+    "Family",
     "KeyTable",
+    "Pretrained",
     "WeightsError",
     "content_hash",
+    "linears",
     "load_checkpoint",
     "load_into",
     "locate",

@@ -59,8 +59,9 @@ def load_checkpoint(path: str | Path) -> dict[str, Tensor]:
 
 def _load_safetensors(path: Path) -> dict[str, Tensor]:
     with path.open("rb") as file:
-        start = file.read(4)
-    if start == b"PK\x03\x04" or start[:1] == b"\x80":
+        start = file.read(9)
+    # The length of the header comes first, and a length may begin with any byte, but the header begins with {.
+    if start[8:] != b"{" and (start[:4] == b"PK\x03\x04" or start[:1] == b"\x80"):
         raise WeightsError(
             f"{path} is a pickle, not a safetensors file; get the .safetensors file of this model, or, if you trust"
             " its source, rename it to .pth"

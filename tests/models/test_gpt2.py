@@ -106,7 +106,7 @@ def test_dropout_leaves_the_mean_of_the_sublayers_input():
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         dropped = ours.dropout(torch.ones(100_000))
-    assert set(dropped.unique().tolist()) == {0.0, pytest.approx(4 / 3)}
+    assert dropped.unique().tolist() == pytest.approx([0, 4 / 3])
     assert dropped.mean().item() == pytest.approx(1, abs=0.01)  # five standard deviations
 
 
@@ -275,7 +275,7 @@ def test_a_copy_and_a_change_of_dtype_keep_the_tie():
         ),
         (
             lambda s: s.update({"transformer.ln_f.bias": s.pop("ln_f.bias")}),
-            r"unknown \(\d+\): wte.weight",
+            r"unknown \(45\): h.0.attn.bias",
         ),
     ],
     ids=["missing", "extra", "extra block", "misshapen", "no embedding", "untied", "two prefixes"],

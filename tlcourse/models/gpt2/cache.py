@@ -19,13 +19,12 @@ class KeyValueCache:
         self.memory = torch.empty(shape, dtype=like.dtype, device=like.device)
         self.length = 0
 
-    def extend(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Write keys and values (B, A, T, K) behind those held; all of the layer's, as views (B, A, S, K)."""
-        end = self.length + k.shape[2]
-        keys, values = self.memory[layer].unbind()
-        keys[:, :, self.length : end] = k
-        values[:, :, self.length : end] = v
-        return keys[:, :, :end], values[:, :, :end]
+    def extend(self, layer: int, kv: Tensor) -> tuple[Tensor, ...]:
+        """Write keys and values (2, B, A, T, K) behind those held; all of the layer's, as views (B, A, S, K)."""
+        n_new = kv.shape[3]
+        memory = self.memory[layer]
+        memory.narrow(3, self.length, n_new).copy_(kv)
+        return memory.narrow(3, 0, self.length + n_new).unbind()
 
     def advance(self, n: int) -> None:
         """Count n more columns, once every layer has written them."""

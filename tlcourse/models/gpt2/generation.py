@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from tlcourse.models.gpt2.network import GPT2
 
 
-@torch.inference_mode()
 def generate(
     model: GPT2,
     input_ids: Tensor,

@@ -172,6 +172,19 @@ def test_each_token_is_read_once_and_logits_are_computed_for_the_last_alone():
     assert ours.head.positions == [1] * 6
 
 
+@pytest.mark.parametrize("n_rows", [1, 8, 9])
+def test_a_replaced_output_layer_is_the_one_that_is_asked(n_rows):
+    prompt = torch.tensor([[1, 2, 3]]).expand(n_rows, -1)
+    ours = model(TINY)
+    with torch.no_grad():
+        best = ours(prompt)[:, -1].argmax(-1)
+        assert torch.equal(ours.generate(prompt, 1, temperature=0)[:, -1], best)
+        old, ours.head = ours.head, torch.nn.Linear(24, 101)
+        ours.head.weight.copy_(old.weight)
+        ours.head.bias.zero_()[7] = 1e6
+    assert (ours.generate(prompt, 4, temperature=0)[:, 3:] == 7).all()
+
+
 def test_generation_leaves_model_modes_and_input_as_they_were():
     ours = model(TINY | {"residual_dropout": 0.5, "embedding_dropout": 0.5, "attention_dropout": 0.5}).train()
     ours.blocks[1].eval()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -60,9 +60,10 @@ def generate(
     tokens = torch.cat([input_ids, input_ids.new_zeros(n_rows, max_new_tokens)], 1)  # (B, T + new)
     ended = torch.zeros(n_rows, dtype=torch.bool, device=tokens.device)
     with torch.inference_mode(), _evaluating(model):
+        head = _output_layer(model, n_rows)
         steps = _last_states(model, tokens, length, positions, padding)
         for step, last in enumerate(steps):
-            logits = model.head(last)  # (B, V): of the last position alone, the others are not asked
+            logits = head(last)  # (B, V): of the last position alone, the others are not asked
             chosen = _choose(
                 logits, temperature, top_k, top_p, None if uniforms is None else uniforms[:, step]
             )
@@ -98,6 +99,29 @@ def _last_states(
         positions = slice(column, column + 1) if seen is None else positions + 1
         mask = None if seen is None else seen[..., : column + 1]
         yield model.run(tokens[:, column : column + 1], positions, mask, cache)[:, 0]
+
+
+def column_by_column(weight: Tensor) -> Tensor:
+    """The same matrix (out, in) with each column, not each row, in one piece of memory.
+
+    Generation multiplies matrices by one vector or a few. Where out exceeds in, BLAS adds up long columns in single
+    precision up to 2.5 times as fast as it multiplies by short rows; for more rows the order hardly matters.
+    """
+    return weight.t().contiguous().t()
+
+
+def _output_layer(model: GPT2, n_rows: int) -> Callable[[Tensor], Tensor]:
+    """The output layer, hidden states (B, D) → logits (B, V), for many calls with few rows.
+
+    The token table itself must stay row by row, or training on a large vocabulary gets slower by a fifth. A copy of a
+    small one, at most 16 MB, is worth its time after ten tokens; a large one would cost too much memory.
+    """
+    head = model.head
+    plain = type(head) is nn.Linear and head.weight.dtype == torch.float32 and head.bias is None
+    if not plain or n_rows > 8 or head.weight.numel() > 2**22:
+        return head
+    table = column_by_column(head.weight)
+    return lambda hidden: F.linear(hidden, table)
 
 
 def _choose(

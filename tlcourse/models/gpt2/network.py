@@ -25,7 +25,7 @@ from tlcourse.layers import (
 from tlcourse.models.gpt2.cache import KeyValueCache
 from tlcourse.models.gpt2.checkpoints import check_tied, key_table, official_state
 from tlcourse.models.gpt2.config import GPT2_124M, GPT2Config
-from tlcourse.models.gpt2.generation import generate
+from tlcourse.models.gpt2.generation import column_by_column, generate
 from tlcourse.models.gpt2.positions import check_positions, prompt_mask
 
 
@@ -73,15 +73,6 @@ class Block(nn.Module):
         return x + self.dropout(self.feed_forward(self.feed_forward_norm(x)))
 
 
-def _column_by_column(weight: Tensor) -> Tensor:
-    """The same matrix (out, in) with each column, not each row, in one piece of memory.
-
-    Generation multiplies matrices by single vectors. Where out exceeds in, BLAS adds up long columns up to 2.5 times as
-    fast as it multiplies by short rows; for batches and for training the order does not matter.
-    """
-    return weight.t().contiguous().t()
-
-
 class GPT2(nn.Module):
     """Language model: input_ids (B, T) → logits (B, T, V), where those at position t are for token t + 1.
 
@@ -106,7 +97,7 @@ class GPT2(nn.Module):
                     last.weight.div_(math.sqrt(2 * config.n_layers))
         for block in self.blocks:
             for wide in (block.attention.qkv, block.feed_forward.up):
-                wide.weight.data = _column_by_column(wide.weight.data)
+                wide.weight.data = column_by_column(wide.weight.data)
         self.head = nn.Linear(config.d_model, config.vocab_size, bias=False, device="meta")
         self.head.weight = self.token_embedding.weight
 

@@ -15,6 +15,7 @@ import transformers
 from tests.reference.gpt2_pairs import ODD, error, model, padded, positions, twin
 from tlcourse import weights
 from tlcourse.models.gpt2 import GPT2, GPT2_124M, GPT2_MINI, GPT2Config
+from tlcourse.models.gpt2.checkpoints import official_state
 from tlcourse.weights import WeightsError
 
 TOLERANCE = 1e-5  # what the course promises; rounding in float32 was seen at 1e-6
@@ -79,8 +80,6 @@ def test_gradients_match_transformers(tmp_path, side):
     gradients = {name: p.grad for name, p in ours.named_parameters()}
     assert all(g is not None and g.abs().max() > 0 for g in gradients.values())
     renamed = {n: p.grad for n, p in theirs.named_parameters()}
-    from tlcourse.models.gpt2.checkpoints import official_state
-
     official = official_state(gradients)
     assert official.keys() == renamed.keys()
     for name, gradient in renamed.items():
@@ -157,6 +156,18 @@ def test_compiled_forward_equals_the_eager_one_without_a_break():
         assert error(compiled(ids), ours(ids)) <= TOLERANCE
 
 
+def test_what_a_graph_cannot_ask_changes_no_logits(monkeypatch):
+    ours = model(TINY)
+    for side in ("left", "right"):
+        ids, mask = padded(TINY, side)
+        with torch.no_grad():
+            expected = ours(ids, mask)
+            monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+            logits = ours(ids, mask)
+            monkeypatch.undo()
+        assert error(logits[mask.bool()], expected[mask.bool()]) <= TOLERANCE
+
+
 # Files
 
 
@@ -168,8 +179,6 @@ def test_the_official_124m_has_the_official_sizes():
     shapes = {n: tuple(p.shape) for n, p in theirs.named_parameters()}
     assert sum(math.prod(s) for s in shapes.values()) == 124_439_808
     small = GPT2(dataclasses.replace(GPT2_124M, vocab_size=50, d_model=12, n_positions=8, eos_token_id=None))
-    from tlcourse.models.gpt2.checkpoints import official_state
-
     assert official_state(small.state_dict()).keys() == shapes.keys()
 
 
@@ -189,8 +198,6 @@ def test_settings_that_config_json_leaves_out_are_transformers_defaults():
 
 def official_tensors(ours):
     """As the first published checkpoint has them: no prefix, the causal masks stored, no output layer."""
-    from tlcourse.models.gpt2.checkpoints import official_state
-
     state = {
         n.removeprefix("transformer."): t.contiguous() for n, t in official_state(ours.state_dict()).items()
     }

@@ -1,5 +1,16 @@
-"""Typed records out of the assets: sentences in four domains, solar cells, digits, clothes."""
+"""Typed records out of the assets: sentences in four domains, corpora, WordNet, solar cells, digits, clothes."""
 
+from tlcourse.datasets.corpora import (
+    CORPORA,
+    Verse,
+    bible_documents,
+    corpus,
+    corpus_split,
+    shakespeare_documents,
+    verses,
+)
+from tlcourse.datasets.descriptions import Package, description_documents, package_split, packages
+from tlcourse.datasets.documents import Document, Parts
 from tlcourse.datasets.images import Images, digits, fashion_mnist
 from tlcourse.datasets.judges import human_accuracy, vader
 from tlcourse.datasets.sentences import (
@@ -16,26 +27,59 @@ from tlcourse.datasets.sentences import (
     valences,
 )
 from tlcourse.datasets.solar import IndexSplit, SolarCells, solar_cells, solar_split
+from tlcourse.datasets.wordnet import (
+    CLASSES,
+    NamedInstance,
+    Synset,
+    distinct_synsets,
+    gloss_documents,
+    instance_split,
+    named_instances,
+    synsets,
+    wordnet_split,
+)
 
 __all__ = [
+    "CLASSES",
+    "CORPORA",
     "DOMAINS",
+    "Document",
     "Images",
     "IndexSplit",
+    "NamedInstance",
+    "Package",
+    "Parts",
     "Sentence",
     "SolarCells",
     "Split",
+    "Synset",
+    "Verse",
+    "bible_documents",
+    "corpus",
+    "corpus_split",
+    "description_documents",
     "digits",
+    "distinct_synsets",
     "draw",
     "fashion_mnist",
+    "gloss_documents",
     "groups",
     "human_accuracy",
+    "instance_split",
     "labels",
+    "named_instances",
+    "package_split",
+    "packages",
     "sentiment",
     "sentiment_split",
+    "shakespeare_documents",
     "share_kept",
     "solar_cells",
     "solar_split",
+    "synsets",
     "texts",
     "vader",
     "valences",
+    "verses",
+    "wordnet_split",
 ]

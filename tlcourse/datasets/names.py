@@ -9,18 +9,66 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
-from tlcourse.datasets.wordnet import NamedInstance, Synset
+from tlcourse.datasets.sentences import sentiment
+from tlcourse.datasets.wordnet import NamedInstance, Synset, named_instances, synsets
 from tlcourse.spans import Span, words
 
 TYPES = ("person", "place", "other")
 # Words before a name that do not belong to it, so that what follows them is a whole name.
 TITLES = frozenset(
-    "Mr. Mrs. Ms. Dr. Gov. Sen. Rep. Gen. Lt. Col. Prof. Rev. President Vice Mayor Governor Senator Representative "
-    "Congressman Congresswoman Chancellor Secretary Justice Judge General Colonel Captain Commissioner Chairman Prime "
-    "Minister Premier Ambassador Attorney Professor Pope Cardinal Bishop Archbishop King Queen Prince Princess "
-    "Emperor Ayatollah Sir Lady Lord Borough".split()
+    [
+        "Mr.",
+        "Mrs.",
+        "Ms.",
+        "Dr.",
+        "Gov.",
+        "Sen.",
+        "Rep.",
+        "Gen.",
+        "Lt.",
+        "Col.",
+        "Prof.",
+        "Rev.",
+        "President",
+        "Vice",
+        "Mayor",
+        "Governor",
+        "Senator",
+        "Representative",
+        "Congressman",
+        "Congresswoman",
+        "Chancellor",
+        "Secretary",
+        "Justice",
+        "Judge",
+        "General",
+        "Colonel",
+        "Captain",
+        "Commissioner",
+        "Chairman",
+        "Prime",
+        "Minister",
+        "Premier",
+        "Ambassador",
+        "Attorney",
+        "Professor",
+        "Pope",
+        "Cardinal",
+        "Bishop",
+        "Archbishop",
+        "King",
+        "Queen",
+        "Prince",
+        "Princess",
+        "Emperor",
+        "Ayatollah",
+        "Sir",
+        "Lady",
+        "Lord",
+        "Borough",
+    ]
 )
 _TIES = ("place", "none", "other", "person")  # a surname alone is the least certain of a person's names
 
@@ -41,8 +89,8 @@ class Gazetteer:
     names: Mapping[tuple[str, ...], tuple[str, str]]
     common: frozenset[str]
 
-    def find(self, text: str) -> tuple[Match, ...]:
-        """Names in a text from left to right, the longest at each place; only whole ones are kept.
+    def find(self, text: str, *, whole: bool = True) -> tuple[Match, ...]:
+        """Names in a text from left to right, the longest at each place; only whole ones are kept, if asked.
 
         A name is not whole where it touches another word with a capital, as "York" does in "York Theatre" or
         "Reagan" in "Nancy Reagan", or follows one and "of": it is part of a longer name that the list does not have.
@@ -53,7 +101,7 @@ class Gazetteer:
         found, i = [], 0
         while i < len(tokens):
             n = self._longest(tokens, i)
-            if n and not self._touches(tokens, i, i + n):
+            if n and not (whole and self._touches(tokens, i, i + n)):
                 kind, group = self.names[tuple(tokens[i : i + n])]
                 span = Span(places[i][0], places[i + n - 1][1], kind)
                 found.append(Match(span, text[span.start : span.end], group))
@@ -85,11 +133,11 @@ class Gazetteer:
 
 
 def gazetteer(
-    instances: Sequence[NamedInstance], synsets: Iterable[Synset], texts: Iterable[str]
+    instances: Sequence[NamedInstance], meanings: Iterable[Synset], texts: Iterable[str]
 ) -> Gazetteer:
     """The names among `instances` that a lookup can hope to label; organisations are "other".
 
-    A name of one word that `synsets` also have in lower case ("bush", "more") is left out, as are names that begin
+    A name of one word that `meanings` also have in lower case ("bush", "more") is left out, as are names that begin
     with a title or with a small letter. The type of a name is that of most of its bearers, where meanings that are
     no instance, such as "Sunday" the day, vote for none; of equals a place comes first. texts: the sentences to
     be labelled, of which only the words in lower case are kept.
@@ -100,7 +148,7 @@ def gazetteer(
         votes[instance.name]["other" if instance.kind == "organisation" else instance.kind] += 1
         groups[instance.name] = instance.group
     lower = set()
-    for synset in synsets:
+    for synset in meanings:
         for lemma in synset.lemmas if not synset.instance_of else ():
             if lemma in votes:
                 votes[lemma]["none"] += 1
@@ -115,3 +163,10 @@ def gazetteer(
         names[key] = (kind, groups[name])
     small = {text[a:b] for text in texts for a, b in words(text) if text[a:b].islower()}
     return Gazetteer(names, frozenset(small))
+
+
+@lru_cache(maxsize=1)
+def editorial_gazetteer() -> Gazetteer:
+    """WordNet's names, for the editorials."""
+    texts = [sentence.text for sentence in sentiment("editorials")]
+    return gazetteer(named_instances(), synsets(), texts)

@@ -14,7 +14,7 @@ from tlcourse.spans import spans_of_tags
 
 @dataclass(frozen=True)
 class EntityScore:
-    """precision, recall, f1: 0…1, zero where undefined; support: entities in the truth; predicted: in the prediction."""
+    """precision, recall, f1: 0…1, zero where undefined; support, predicted: entities in truth and prediction."""
 
     precision: float
     recall: float

@@ -19,7 +19,9 @@ class Span:
 
     def __post_init__(self) -> None:
         if not 0 <= self.start < self.end:
-            raise ValueError(f"{self.type or 'span'} {self.start}…{self.end} is empty; wanted 0 ≤ start < end")
+            raise ValueError(
+                f"{self.type or 'span'} {self.start}…{self.end} is empty; wanted 0 ≤ start < end"
+            )
         if not self.type:
             raise ValueError(f"span {self.start}…{self.end} has no type")
 
@@ -69,9 +71,7 @@ def spans_of_tags(tags: Sequence[str], mode: Literal["default", "strict"] = "def
     return spans
 
 
-def spread_tags(
-    word_ids: Sequence[int | None], tags: Sequence[str], classes: Sequence[str]
-) -> list[int]:
+def spread_tags(word_ids: Sequence[int | None], tags: Sequence[str], classes: Sequence[str]) -> list[int]:
     """Targets for the tokens of a sentence of words: the class of the word's tag at its first token, else NO_TAG.
 
     word_ids: the word that each token belongs to, None for special tokens, as tokenizers give them. A word is

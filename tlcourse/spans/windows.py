@@ -128,9 +128,7 @@ def best_spans(
     rows, columns = np.nonzero(allowed)  # in the order of ties: earlier start, then shorter
     order = np.argsort(-scores[rows, columns], kind="stable")[:n]
     return tuple(
-        Candidate(
-            int(positions[rows[i]]), int(positions[columns[i]]), float(scores[rows[i], columns[i]])
-        )
+        Candidate(int(positions[rows[i]]), int(positions[columns[i]]), float(scores[rows[i], columns[i]]))
         for i in order
     )
 
@@ -149,7 +147,8 @@ def best_span(
     start_logits, end_logits: a vector a window, over the positions of its input. The best span is the one with the
     largest sum of logits over all windows. There is no answer where the null score, start + end logit at position
     no_answer, exceeds it by more than threshold; of the windows' null scores the smallest counts, since a window
-    that holds the answer denies the others (Devlin et al. 2019). The default threshold always answers, as SQuAD 1.1 asks.
+    that holds the answer denies the others (Devlin et al. 2019). The default threshold always answers, as SQuAD 1.1
+    asks.
     Raises ValueError as `best_spans` does, and unless there is one vector a window that reaches its last token.
     """
     if not len(windows) == len(start_logits) == len(end_logits) or not len(windows):

@@ -24,9 +24,10 @@ from tlcourse.datasets.wordnet import gloss_documents
 CORPORA = ("bible", "shakespeare", "wordnet", "descriptions")
 
 _VERSE = re.compile(r"(\d?[A-Za-z]+)(\d+):(\d+) (\S.*)")
+_START = re.compile(r"(?:THE )?(?:PROLOGUE|INDUCTION)\.?|(?:ACT|Act) (?:I|1|FIRST)\b.*")
 _HEADING = re.compile(
-    r"(?:ACT|SCENE|PROLOGUE|EPILOGUE|INDUCTION|CHORUS)\b(?!')[ .:\-]*(?:[IVX]+|[0-9]+)?\b.{0,80}",
-    re.IGNORECASE,
+    r"(?:THE )?(?:PROLOGUE|EPILOGUE|INDUCTION)\.?"
+    r"|(?:ACT|Act|SCENE|Scene)[ .]+(?:[IVX]+|[0-9]+|FIRST|SECOND|THIRD|FOURTH|FIFTH)\b.*"
 )
 _NUMERAL = re.compile(r"[IVXLC]+\.?")
 # The Passionate Pilgrim prints three songs of Love's Labour's Lost and two of the sonnets.
@@ -128,12 +129,13 @@ def _unseen(texts: Iterable[str], seen: set[str]) -> tuple[str, ...]:
 
 
 def _pieces(lines: list[str], file: str) -> list[list[str]]:
-    """Lines after each heading: of acts and scenes, else of numbered poems, else all but title and author."""
-    for heading in (_HEADING, _NUMERAL):
-        starts = [i for i, line in enumerate(lines) if heading.fullmatch(line)]
-        if len(starts) > 1:
-            return [lines[i + 1 : j] for i, j in zip(starts, [*starts[1:], len(lines)], strict=True)]
+    """Lines after each heading of a play, else after each number of a poem, else all but title and author."""
     first = next((i for i, line in enumerate(lines) if line.startswith("by ")), None)
     if first is None:
         raise ValueError(f"{file} has no line `by …`; run `tlcourse assets fetch shakespeare`")
-    return [lines[first + 1 :]]
+    start = next((i for i, line in enumerate(lines) if _START.fullmatch(line)), None)
+    heading, start = (_NUMERAL, first + 1) if start is None else (_HEADING, start)
+    starts = [i for i in range(start, len(lines)) if heading.fullmatch(lines[i])]
+    if not starts:
+        return [lines[start:]]
+    return [lines[i + 1 : j] for i, j in zip(starts, [*starts[1:], len(lines)], strict=True)]

@@ -61,19 +61,21 @@ def packages() -> tuple[Package, ...]:
         name, synopsis, body = match.groups()
         # Versions of one package may come more than once: which one is kept must not hang on their order.
         entries.setdefault(name, set()).add((" ".join(synopsis.split()), _paragraphs(body)))
-    seen_synopses, seen, kept = set(), set(), []
+    synopses, seen, kept = set(), set(), []
     for name in sorted(entries, key=lambda name: (len(name), name)):
         synopsis, paragraphs = min(entries[name])
         if not paragraphs or _EMPTY.search(synopsis):
             continue
-        folded = [_key(p, name) for p in paragraphs]
-        own = [p for p, key in zip(paragraphs, folded, strict=True) if key and key not in seen]
-        new = own and own[0] == paragraphs[0] and _key(synopsis, name) not in seen_synopses
-        if not new:
-            continue
-        seen.update(folded)
-        seen_synopses.add(_key(synopsis, name))
-        kept.append(Package(name, _stem(name), synopsis, tuple(dict.fromkeys(own))))
+        own, new = [], set()
+        for paragraph in paragraphs:
+            keys = _keys(paragraph, name)
+            if keys and not (keys & seen or keys & new):
+                own.append(paragraph)
+            new |= keys
+        if own and own[0] == paragraphs[0] and not _keys(synopsis, name) & synopses:
+            seen |= new
+            synopses |= _keys(synopsis, name)
+            kept.append(Package(name, _stem(name), synopsis, tuple(own)))
     return tuple(sorted(kept, key=lambda package: package.name))
 
 
@@ -108,10 +110,11 @@ def _paragraphs(body: str) -> tuple[str, ...]:
     return tuple(" ".join(p.split()) for p in re.split(r"\n{2,}", joined) if p.strip())
 
 
-def _key(text: str, name: str) -> str:
-    """The folded text without the words of the package's name, which is all that patterns differ in."""
+def _keys(text: str, name: str) -> set[str]:
+    """What makes two texts the same: their words, or those that are not of the package's name, as in patterns."""
+    words = fold(text).split()
     own = set(fold(name).split())
-    return " ".join(word for word in fold(text).split() if word not in own)
+    return {" ".join(words), " ".join(word for word in words if word not in own)} - {""}
 
 
 def _stem(name: str) -> str:

@@ -76,7 +76,7 @@ class NamedInstance:
 
 @dataclass(frozen=True)
 class _Line:
-    """A line as it stands: words with the lexicographers' numbers, pointers as (symbol, (pos, offset))."""
+    """A line: words with the lexicographers' numbers, the pointers used here as (symbol, (file, offset))."""
 
     pos: str
     lexnumber: int
@@ -187,7 +187,8 @@ def _parse(line: str) -> tuple[str, _Line]:
     fields = rest[n + 1 : n + 1 + 4 * int(rest[n])]
     pointers = tuple(
         (symbol, (_file_of(target), place))
-        for symbol, place, target in zip(fields[::4], fields[1::4], fields[2::4], strict=True)
+        for symbol, place, target in zip(fields[::4], fields[1::4], fields[2::4], strict=False)
+        if symbol in ("@", "@i", "&")
     )
     if len(fields) != 4 * int(rest[n]) or not int(lexnumber) < len(CLASSES):
         raise ValueError(f"{rest[n]} pointers in {len(fields)} fields, class {lexnumber}")

@@ -44,7 +44,9 @@ def test_conll_2003_without_documents_groups_by_sentence(tmp_path):
 
 def test_wnut_17_is_read(tmp_path):
     path = tmp_path / "emerging.test"
-    path.write_text("@user\tO\nNew York\tB-location\n\t\n\n:)\tO\nVan Gogh\tB-creative-work\nx\tI-creative-work\n")
+    path.write_text(
+        "@user\tO\nNew York\tB-location\n\t\n\n:)\tO\nVan Gogh\tB-creative-work\nx\tI-creative-work\n"
+    )
     assert read_wnut17(path) == (
         Tagged("1", "1", ("@user", "New York"), ("O", "B-location")),
         Tagged("2", "2", (":)", "Van Gogh", "x"), ("O", "B-creative-work", "I-creative-work")),

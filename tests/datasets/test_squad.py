@@ -13,7 +13,10 @@ CONTEXT = "Émile saw the Château in 1990. Nobody else did."
 def write(tmp_path):
     def make(qas, context=CONTEXT, title="Émile"):
         path = tmp_path / "dev.json"
-        body = {"version": "1.1", "data": [{"title": title, "paragraphs": [{"context": context, "qas": qas}]}]}
+        body = {
+            "version": "1.1",
+            "data": [{"title": title, "paragraphs": [{"context": context, "qas": qas}]}],
+        }
         path.write_text(json.dumps(body), encoding="utf-8")
         return path
 
@@ -69,7 +72,11 @@ def test_an_empty_answer_is_refused():
         ("{", "dev.json is no SQuAD file: JSONDecodeError"),
         ("[]", "dev.json is no SQuAD file: TypeError"),
         ('{"version": "1.1"}', "dev.json is no SQuAD file: KeyError 'data'"),
-        ('{"data": ["x"]}', "dev.json is no SQuAD file: AttributeError"),
+        ('{"data": ["x"]}', "dev.json is no SQuAD file: TypeError"),
+        (
+            '{"data": [{"paragraphs": [{"context": "c", "qas": ["x"]}]}]}',
+            "dev.json is no SQuAD file: AttributeError",
+        ),
         ('{"data": []}', "dev.json holds no question"),
     ],
 )

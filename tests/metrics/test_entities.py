@@ -29,9 +29,7 @@ def test_scores_equal_seqeval_by_type_and_together(rows, mode):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of undefined scores, which it sets to zero as we do
         if found["all"].support + found["all"].predicted:  # seqeval cannot report on nothing
-            report = classification_report(
-                truth, predictions, output_dict=True, zero_division=0, **options
-            )
+            report = classification_report(truth, predictions, output_dict=True, zero_division=0, **options)
             for name, theirs in report.items():
                 if name in ("macro avg", "weighted avg"):
                     continue
@@ -43,9 +41,7 @@ def test_scores_equal_seqeval_by_type_and_together(rows, mode):
             micro = precision_recall_fscore_support(
                 truth, predictions, average="micro", zero_division=0, **options
             )
-            assert micro[:3] == pytest.approx(
-                (found["all"].precision, found["all"].recall, found["all"].f1)
-            )
+            assert micro[:3] == pytest.approx((found["all"].precision, found["all"].recall, found["all"].f1))
 
 
 @given(st.lists(st.sampled_from(TAGS), min_size=1, max_size=14))

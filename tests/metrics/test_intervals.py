@@ -5,12 +5,11 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
-from tlcourse import metrics
-from tlcourse.metrics import intervals
 from tlcourse.metrics import (
     Interval,
     bootstrap_interval,
     equivalent,
+    intervals,
     paired_bootstrap,
     seed_interval,
     seeds_and_groups_bootstrap,

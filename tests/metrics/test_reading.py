@@ -18,7 +18,9 @@ from tlcourse.metrics import (
     token_f1,
 )
 
-WORDS = st.sampled_from(["The", "a", "an", "cat", "Cats", "cat's", "1,000", "—", "Éclair", "theory", ".", "\u00a0"])
+WORDS = st.sampled_from(
+    ["The", "a", "an", "cat", "Cats", "cat's", "1,000", "—", "Éclair", "theory", ".", "\u00a0"]
+)
 TEXTS = st.lists(WORDS, max_size=5).map(" ".join)
 
 

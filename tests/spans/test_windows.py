@@ -70,7 +70,9 @@ def test_windows_are_the_overflow_of_the_tokenizers_library(n, size, step):
     encoding = tokenizer.encode("a", "b " * n)
     found = windows(n, size=size, step=step, at=3)
     for ours, theirs in zip(found, [encoding, *encoding.overflowing], strict=True):
-        inside = [i for i, (s, word) in enumerate(zip(theirs.sequence_ids, theirs.word_ids, strict=True)) if s]
+        inside = [
+            i for i, (s, word) in enumerate(zip(theirs.sequence_ids, theirs.word_ids, strict=True)) if s
+        ]
         assert inside == list(range(ours.at, ours.at + ours.stop - ours.start))
         assert [theirs.word_ids[i] for i in inside] == list(range(ours.start, ours.stop))
 
@@ -104,7 +106,9 @@ def test_token_span_covers_the_answer_with_the_fewest_tokens(data):
     start = data.draw(st.integers(0, len(TEXT) - 1))
     end = data.draw(st.integers(start + 1, len(TEXT)))
     if not TEXT[start:end].strip():
-        with pytest.raises(ValueError, match=f"characters {start}…{end} lie in no token; the text ends at 41"):
+        with pytest.raises(
+            ValueError, match=f"characters {start}…{end} lie in no token; the text ends at 41"
+        ):
             token_span(offsets, start, end)
         return
     owner = {c: i for i, (a, b) in enumerate(offsets) for c in range(a, b)}
@@ -181,7 +185,10 @@ def test_best_spans_equal_brute_force_ties_included(length, max_tokens, seed, n)
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (([0, 1], [0, 1, 2], [True, True]), r"\(2,\), end_logits \(3,\) and inside \(2,\) must be vectors of one"),
+        (
+            ([0, 1], [0, 1, 2], [True, True]),
+            r"\(2,\), end_logits \(3,\) and inside \(2,\) must be vectors of one",
+        ),
         (([[0.0]], [[0.0]], [[True]]), "must be vectors of one length"),
         (([0, math.nan], [0, 1], [True, True]), "the logits hold NaN"),
         (([0, 1], [0, math.nan], [True, True]), "the logits hold NaN"),
@@ -248,7 +255,9 @@ def test_answers_survive_the_round_trip_through_minilms_wordpiece():
     tokenizer = Tokenizer.from_file(str(assets.path("minilm", "tokenizer.json")))
     tokenizer.no_padding()
     tokenizer.no_truncation()
-    text = "Château d'Yquem cost $1,000 in 1996–97; naïve buyers (Émile, 東京) paid ﬁve times unbelievably more."
+    text = (
+        "Château d'Yquem cost $1,000 in 1996–97; naïve buyers (Émile, 東京) paid ﬁve times unbelievably more."
+    )
     offsets = tokenizer.encode(text, add_special_tokens=False).offsets
     for answer in ("Château d'Yquem", "$1,000", "1996–97", "naïve buyers", "東京", "unbelievably more"):
         start = text.index(answer)

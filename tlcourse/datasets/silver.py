@@ -46,7 +46,8 @@ def silver_entities(seed: int, *, test: float = 0.25, validation: float = 0.15) 
         votes[sentence.group].update(part_of_name[name] for name in mentioned[sentence.id])
     for article, count in votes.items():
         if count:
-            part_of_article[article] = max(PARTS, key=lambda part: (count[part], part))
+            drawn = part_of_article[article]
+            part_of_article[article] = max(PARTS, key=lambda part: (count[part], part == drawn))
     dealt: dict[str, list[Tagged]] = {part: [] for part in PARTS}
     for sentence in sentences:
         part = part_of_article[sentence.group]

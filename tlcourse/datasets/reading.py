@@ -113,15 +113,10 @@ def _wording(
     if kind == "meaning":
         return headword
     if kind == "synonym":
-        heads = {word[:4] for word in fold(headword).split()}
         known = [f" {fold(f'{e.lemmas[0]} {e.definition}')} " for e in entries]
         for lemma in entry.lemmas[1:]:
-            alike = heads & {word[:4] for word in fold(lemma).split()}
-            if (
-                owner[lemma.casefold()] == part
-                and not alike
-                and all(f" {fold(lemma)} " not in k for k in known)
-            ):
+            hidden = all(f" {fold(lemma)} " not in text for text in known)
+            if owner[lemma.casefold()] == part and hidden and not _alike(lemma, headword):
                 return lemma
         return None
     for example in entry.examples:
@@ -129,6 +124,12 @@ def _wording(
         if n:
             return gapped
     return None
+
+
+def _alike(a: str, b: str) -> bool:
+    """Whether a word of one begins like a word of the other, on four letters or as many as it has."""
+    first, second = ([word[:4] for word in fold(text).split()] for text in (a, b))
+    return any(x.startswith(y) or y.startswith(x) for x in first for y in second)
 
 
 def _question(kind: str, text: str, entry: Synset, shown: Sequence[Synset], *, hidden: bool) -> Question:

@@ -18,7 +18,7 @@ from tlcourse.datasets.documents import PARTS, Parts, fold
 from tlcourse.datasets.wordnet import Synset, synsets, wordnet_split
 
 MASK = "___"
-_ENDINGS = "(?:'s|s|es|ed|d|ing|er|ers|ly|ness|al|ic)?"
+_ENDINGS = "(?:'s|s|es|ed|(?<=e)d|ing|ers?|(?<=e)rs?|ly|ness|al|ic)?"
 
 
 @dataclass(frozen=True)

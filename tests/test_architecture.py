@@ -12,7 +12,8 @@ EVERYTHING = None
 MAY_IMPORT = {
     "runtime": set(),
     "assets": set(),
-    "datasets": {"assets"},
+    "spans": set(),
+    "datasets": {"assets", "spans"},
     "layers": set(),
     "weights": {"assets"},
     "tokenizers": set(),
@@ -21,7 +22,7 @@ MAY_IMPORT = {
     "transfer": {"layers"},
     "training": {"runtime", "weights"},
     "pretraining": {"tokenizers"},
-    "metrics": set(),
+    "metrics": {"spans"},
     "results": {"assets", "metrics", "runtime"},
     "claims": {"runtime"},
     "exercises": {"checkers"},

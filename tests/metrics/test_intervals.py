@@ -5,11 +5,11 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
-from tlcourse import metrics
 from tlcourse.metrics import (
     Interval,
     bootstrap_interval,
     equivalent,
+    intervals,
     paired_bootstrap,
     seed_interval,
     seeds_and_groups_bootstrap,
@@ -138,7 +138,7 @@ def test_grouped_bootstrap_covers_where_the_naive_one_does_not():
 def test_many_groups_are_resampled_in_pieces_with_the_same_result(rng, monkeypatch):
     scores = rng.normal(size=50)
     whole = bootstrap_interval(scores, n_resamples=500)
-    monkeypatch.setattr(metrics, "_CHUNK", 170)
+    monkeypatch.setattr(intervals, "_CHUNK", 170)
     assert bootstrap_interval(scores, n_resamples=500) == whole
 
 

@@ -1,0 +1,42 @@
+"""What libraries lack: intervals for comparisons, and tasks scored as their fields score them."""
+
+from tlcourse.metrics.entities import EntityScore, entity_scores
+from tlcourse.metrics.intervals import (
+    Equivalence,
+    Interval,
+    bootstrap_interval,
+    equivalent,
+    paired_bootstrap,
+    seed_interval,
+    seeds_and_groups_bootstrap,
+    statistic_bootstrap,
+)
+from tlcourse.metrics.reading import (
+    ReadingScore,
+    exact_match,
+    no_answer_threshold,
+    normalise_answer,
+    reading_scores,
+    token_f1,
+)
+from tlcourse.metrics.summaries import rouge
+
+__all__ = [
+    "EntityScore",
+    "Equivalence",
+    "Interval",
+    "ReadingScore",
+    "bootstrap_interval",
+    "entity_scores",
+    "equivalent",
+    "exact_match",
+    "no_answer_threshold",
+    "normalise_answer",
+    "paired_bootstrap",
+    "reading_scores",
+    "rouge",
+    "seed_interval",
+    "seeds_and_groups_bootstrap",
+    "statistic_bootstrap",
+    "token_f1",
+]

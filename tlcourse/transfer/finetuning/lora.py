@@ -110,7 +110,7 @@ class LoRA(nn.Module):
         """The nn.Linear inside, training or frozen as it was found."""
         for parameter, flag in zip(self.base.parameters(), self._base_flags, strict=True):
             parameter.requires_grad_(flag)
-        return self.base.train(self.training)
+        return self.base
 
     def extra_repr(self) -> str:
         return f"rank={self.rank}, scale={self.scale:g}, dropout={self.dropout:g}"

@@ -223,6 +223,15 @@ def test_unmerge_gives_back_the_same_bits_and_the_adapter_works_on():
         assert torch.equal(model(x), output)
 
 
+def test_a_kept_merge_adds_nothing_to_the_state_dict():
+    model = nn.Sequential(nn.Linear(6, 6))
+    add_lora(model, "0", rank=3)
+    fill(model)
+    names = list(model.state_dict())
+    merge_lora(model, keep=True)
+    assert list(model.state_dict()) == names
+
+
 def test_merging_after_a_kept_merge_adds_the_update_once():
     model = nn.Sequential(nn.Linear(6, 6))
     add_lora(model, "0", rank=3)

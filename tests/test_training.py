@@ -123,6 +123,13 @@ def test_schedules_equal_those_of_transformers(schedule, theirs, warmup):
         scheduler.step()
 
 
+@pytest.mark.parametrize(("total", "n_warm"), [(4, 0), (12, 1), (14, 1), (16, 2), (18, 2)])
+def test_warmup_takes_the_nearest_whole_number_of_updates(total, n_warm):
+    """A tenth of 12 updates is one and of 18 two: 1.2 and 1.8 are nearest to these."""
+    config = TrainingConfig(max_steps=total, schedule="constant", warmup=0.1)
+    assert sum(config.factor(step, total) < 1 for step in range(total)) == n_warm
+
+
 def test_each_group_has_its_own_rate_and_decay_under_one_schedule(data):
     """With a loss that does not depend on the weights, only decay moves them: p·Π(1 − lr·λ·factor)."""
     model = network()
@@ -469,7 +476,10 @@ def test_numpys_numbers_become_pythons():
         ({"checkpoint_every": 0, "checkpoint_folder": "x"}, "checkpoint_every=0 must be at least 1"),
         ({"callbacks": [object()]}, "has none of the methods on_start, on_epoch, on_step"),
         ({"loss": lambda m, b: m(b[0])[:, 0]}, r"the loss has the shape \(16,\); it must be one number"),
+        ({"loss": lambda m, b: 0.5}, "the loss is a float; it must be a tensor, such as the .loss of"),
         ({"loss": lambda m, b: m(b[0]).detach().mean()}, "the loss depends on no trainable parameter"),
+        ({"evaluate": lambda m: None}, "evaluate returns a NoneType; it must return a number"),
+        ({"evaluate": lambda m: {"accuracy": 0.5}}, "evaluate returns a dict; it must return a number"),
         ({"evaluate": lambda m: math.nan}, "evaluate returns NaN after step 2"),
         ({"model": nn.Tanh()}, "the Tanh has no parameters to train"),
     ],
@@ -495,6 +505,10 @@ def test_a_frozen_model_is_refused_by_the_loss(data):
 @pytest.mark.parametrize(
     ("groups", "message"),
     [
+        (
+            lambda m: [{"params": m.parameters()}, {"lr": 1e-3, "name": "head"}],
+            "group 1 has lr, name, but no params",
+        ),
         (lambda m: [{"params": m[0].parameters()}], r"4 parameters are missing \(1.weight, 1.bias, 4.weight"),
         (
             lambda m: [{"params": m.parameters()}, {"params": m[4].parameters()}],

@@ -143,6 +143,18 @@ def test_the_scale_of_fp16_is_part_of_a_checkpoint(tmp_path, monkeypatch):
     assert scales == [2.0**9] * 2
 
 
+def test_the_modes_that_a_callback_set_are_part_of_a_checkpoint(tmp_path):
+    class NoDropoutInTheSecondEpoch:
+        def on_epoch(self, model, epoch):
+            model.dropout.train(epoch != 1)
+
+    model, history = recipe.run(callbacks=[NoDropoutInTheSecondEpoch()])
+    with pytest.raises(Stop):
+        recipe.run(tmp_path, callbacks=[NoDropoutInTheSecondEpoch(), StopAt(14)])
+    again = recipe.run(tmp_path, callbacks=[NoDropoutInTheSecondEpoch()], resume=True)
+    assert_bit_identical(again, (model.state_dict(), history))
+
+
 def flip_a_byte(path):
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
@@ -296,6 +308,25 @@ def test_writing_keeps_two_snapshots_and_clears_what_a_kill_or_damage_left(tmp_p
     assert sorted(path.name for path in tmp_path.iterdir()) == ["step-00000009", "step-00000010"]
     checkpoints.write(tmp_path, Checkpoint(10, {"a": torch.tensor(11)}, {}))
     assert checkpoints.newest(tmp_path).tensors["a"] == 11
+
+
+def test_a_snapshot_is_on_the_disk_before_its_rename_and_the_rename_before_an_old_one_goes(
+    tmp_path, monkeypatch
+):
+    """A file keeps its inode number when it is renamed: by that each flush is known again afterwards."""
+    for step in (1, 2):
+        checkpoints.write(tmp_path, Checkpoint(step, {"a": torch.ones(1)}, {}))
+    events = []
+    flush, rename, delete = os.fsync, Path.rename, shutil.rmtree
+    monkeypatch.setattr(os, "fsync", lambda handle: (events.append(os.fstat(handle).st_ino), flush(handle)))
+    monkeypatch.setattr(Path, "rename", lambda *paths: (events.append("rename"), rename(*paths)))
+    monkeypatch.setattr(
+        shutil, "rmtree", lambda path, **more: (events.append(Path(path).name), delete(path, **more))
+    )
+    path = checkpoints.write(tmp_path, Checkpoint(3, {"a": torch.ones(1)}, {}))
+    renamed = events.index("rename")
+    assert set(events[:renamed]) == {path.stat().st_ino, *(file.stat().st_ino for file in path.iterdir())}
+    assert events[renamed + 1 :].index(tmp_path.stat().st_ino) < events[renamed + 1 :].index("step-00000001")
 
 
 def test_systems_that_open_no_folders_write_snapshots_all_the_same(tmp_path, monkeypatch):

@@ -254,5 +254,5 @@ def test_two_processes_train_as_one_does_and_only_the_main_one_writes(tmp_path):
     losses = [seen[key]["losses"] for key in seen]
     assert losses[1] == losses[2] == pytest.approx(losses[0], rel=1e-5)
     assert seen[2, 0]["evaluations"] == seen[2, 1]["evaluations"] == [[4, 1.0], [8, 2.0], [12, 3.0]]
-    assert all(values["resumed"] for values in seen.values())
+    assert all(values["resumed"] and values["drawn_again"] for values in seen.values())
     assert all("loss nan" in values["error"] for values in seen.values())

@@ -42,7 +42,7 @@ class Network(nn.Module):
 
 class Watch:
     def __init__(self):
-        self.seen, self.evaluations = {}, 0
+        self.seen, self.evaluations, self.draws = {}, 0, []
 
     def on_start(self, model):
         self.seen |= {
@@ -53,6 +53,9 @@ class Watch:
 
     def on_epoch(self, model, epoch):
         model.first.requires_grad_(epoch >= 1)
+
+    def on_step(self, model, step):
+        self.draws.append(torch.rand(()).item())  # as dropout would
 
 
 def loss(model, batch):
@@ -99,6 +102,8 @@ def main(folder):
         torch.distributed.barrier()
     first, model = model, again
     resumed = train()
+    # The second run makes the last three updates again, each process from its own random state.
+    watch.seen["drawn_again"] = watch.draws[12:] == watch.draws[9:12]
     watch.seen["resumed"] = resumed.losses == history.losses and all(
         torch.equal(a, b)
         for a, b in zip(state.model_tensors(first).values(), again.state_dict().values(), strict=True)

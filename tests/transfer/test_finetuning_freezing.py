@@ -95,6 +95,11 @@ def test_a_misspelt_pattern_is_answered_with_the_name_meant():
         unfreeze(Stack(2), "haed")
 
 
+def test_patterns_heed_upper_and_lower_case_on_every_system():
+    with pytest.raises(ValueError, match="'Head' matches none of the 6 names; nearest: 'head'"):
+        freeze(Stack(2), "Head")
+
+
 def test_a_list_of_patterns_is_refused_with_the_way_to_write_it():
     with pytest.raises(TypeError, match=r"\['head'\] is no string; give patterns one by one"):
         freeze(Stack(2), ["head"])

@@ -260,6 +260,14 @@ def test_gradual_unfreezing_leaves_parameters_outside_its_groups():
     assert not any(p.requires_grad for p in model.encoder.embeddings.parameters())
 
 
+def test_gradual_unfreezing_leaves_integer_parameters_alone():
+    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    model[1].codes = nn.Parameter(torch.zeros(3, dtype=torch.int8), requires_grad=False)
+    callback = GradualUnfreezing(layer_groups(model))
+    callback.on_start(model)
+    assert [n for n, p in model.named_parameters() if p.requires_grad] == ["1.weight", "1.bias"]
+
+
 def test_gradual_unfreezing_refuses_no_groups_and_no_epochs():
     with pytest.raises(ValueError, match="no groups to unfreeze"):
         GradualUnfreezing([])

@@ -85,6 +85,16 @@ def test_a_transformers_config_learns_the_number_of_labels():
     assert torch.isfinite(model(inputs, labels=torch.tensor([3, 0])).loss)
 
 
+def test_a_transformers_model_that_has_classified_regresses_with_a_new_head():
+    model = BertForSequenceClassification(BERT).eval()
+    inputs = torch.ones(2, 5, dtype=torch.long)
+    model(inputs, labels=torch.tensor([1, 0]))
+    replace_head(model, 1)
+    labels = torch.tensor([-1.5, 4.0])
+    output = model(inputs, labels=labels)
+    torch.testing.assert_close(output.loss, (output.logits[:, 0] - labels).square().mean())
+
+
 def test_a_wrapper_that_carries_an_encoders_config_is_no_transformers_model():
     model = nn.Sequential(nn.Linear(4, 3))
     model.config = BERT

@@ -180,7 +180,7 @@ def _evaluate(run: Run, evaluate: Callable[[nn.Module], float]) -> int:
     # Running statistics differ between processes; the main process's count.
     processes.spread(run.model.buffers(), run.accelerator)
     with evaluating(run.model):
-        score = processes.from_main_process(float(evaluate(run.model)), run.accelerator)
+        score = processes.from_main_process(_number(evaluate(run.model)), run.accelerator)
     step = history.steps[-1]
     if math.isnan(score):
         raise ValueError(
@@ -193,6 +193,15 @@ def _evaluate(run: Run, evaluate: Callable[[nn.Module], float]) -> int:
     return sum(at > history.best_step for at, _ in history.evaluations)
 
 
+def _number(score: Any) -> float:
+    try:
+        return float(score)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"evaluate returns a {type(score).__name__}; it must return a number, higher for better"
+        ) from None
+
+
 @contextmanager
 def _without_gradients(model: nn.Module) -> Iterator[None]:
     """No gradients of before in the first update, none left after the last."""
@@ -203,7 +212,11 @@ def _without_gradients(model: nn.Module) -> Iterator[None]:
         model.zero_grad()
 
 
-def _check_loss(value: Tensor) -> None:
+def _check_loss(value: Any) -> None:
+    if not isinstance(value, Tensor):
+        raise ValueError(
+            f"the loss is a {type(value).__name__}; it must be a tensor, such as the .loss of transformers' outputs"
+        )
     if value.ndim:
         raise ValueError(f"the loss has the shape {tuple(value.shape)}; it must be one number, as by .mean()")
     if not value.requires_grad:

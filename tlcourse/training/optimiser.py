@@ -19,6 +19,11 @@ def adamw(
     decay. Raises ValueError where parameter_groups miss a parameter, name one twice or a foreign one.
     """
     groups = [{"params": list(model.parameters())}] if parameter_groups is None else list(parameter_groups)
+    for i, group in enumerate(groups):
+        if "params" not in group:
+            raise ValueError(
+                f"parameter_groups: group {i} has {', '.join(group) or 'nothing'}, but no params"
+            )
     groups = [{**group, "params": list(group["params"])} for group in groups]
     _check_cover(model, groups)
     decaying = set(_decaying(model))

@@ -1,8 +1,8 @@
 """What a checkpoint of a training run holds, and how a run goes on from it.
 
-Beside the parameters: AdamW's moments, the states of all random generators of all processes, what is frozen, the
-best parameters so far, the history, and the identity of the run, which a run that resumes must share. The schedule
-and the place in the data follow from the number of updates done.
+Beside the parameters: AdamW's moments, the states of all random generators of all processes, what is frozen or in
+evaluation mode, the best parameters so far, the history, and the identity of the run, which a run that resumes must
+share. The schedule and the place in the data follow from the number of updates done.
 """
 
 import hashlib
@@ -96,6 +96,7 @@ def save(run: Run, folder: str | Path, same: Mapping[str, object]) -> None:
             "history": asdict(run.history),
             "generators": generators,
             "trainable": [name for name, parameter in parameters.items() if parameter.requires_grad],
+            "evaluating": [name for name, module in run.model.named_modules() if not module.training],
             "scaler": run.accelerator.scaler.state_dict() if run.accelerator.scaler else None,
         }
         checkpoints.write(folder, Checkpoint(len(run.history.steps), tensors, facts))
@@ -125,6 +126,8 @@ def restore(run: Run, checkpoint: Checkpoint) -> None:
     parameters = dict(run.model.named_parameters())
     for name, parameter in parameters.items():
         parameter.requires_grad_(name in facts["trainable"])
+    for name, module in run.model.named_modules():
+        module.training = name not in facts["evaluating"]
     for path, value in kinds["optimizer"].items():
         key, name = path.split("/", 1)
         run.optimizer.state[parameters[name]][key] = value.to(parameters[name].device)

@@ -104,7 +104,8 @@ class GradualUnfreezing:
         _check_known(parameters, self.groups)
         for i, group in enumerate(self.groups):
             for name in group.names:
-                parameters[name].requires_grad_(i >= first_open)
+                if parameters[name].is_floating_point():  # others, such as int8 codes, never train
+                    parameters[name].requires_grad_(i >= first_open)
 
 
 def _layers(model: nn.Module) -> list[LayerGroup]:

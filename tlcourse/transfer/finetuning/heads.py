@@ -14,8 +14,8 @@ def replace_head(model: nn.Module, n_classes: int, *, generator: torch.Generator
 
     The model's own `reset_classifier` is used where there is one (timm), else its last nn.Linear is
     replaced (torchvision, transformers, plain models); a transformers config learns the new number of
-    labels. The new layer starts as nn.Linear does, trains even in a frozen model, and is on the old one's
-    device, in its type.
+    labels and forgets the old kind of loss. The new layer starts as nn.Linear does, trains even in a
+    frozen model, and is on the old one's device, in its type.
     Raises ValueError for n_classes < 1 and where the last nn.Linear is no classifier.
     """
     if n_classes < 1:
@@ -36,6 +36,8 @@ def replace_head(model: nn.Module, n_classes: int, *, generator: torch.Generator
     if _is_from_transformers(model):
         model.config = copy.copy(model.config)  # other models may have been built from the same one
         model.config.num_labels = model.num_labels = n_classes
+        # The kind of loss, which transformers notes there at the first labels it sees.
+        model.config.problem_type = None
     return name
 
 

@@ -1,6 +1,7 @@
 """Low-rank adaptation: learn a small update of a weight matrix instead of the matrix (Hu et al. 2021)."""
 
 import math
+from numbers import Integral
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +14,7 @@ class LoRA(nn.Module):
     lora_A: (rank, in), random; lora_B: (out, rank), zero, so that the output starts unchanged. Both are
     float32 where W is of half precision. dropout acts on the input of A, in training only. W and its bias
     are frozen. Hu et al. (2021), "LoRA: Low-rank adaptation of large language models".
-    Raises ValueError for a rank outside 1 … min(in, out), alpha ≤ 0, dropout outside [0, 1).
+    Raises ValueError for a rank that is no whole number of 1 … min(in, out), alpha ≤ 0, dropout outside [0, 1).
     """
 
     def __init__(
@@ -27,7 +28,7 @@ class LoRA(nn.Module):
     ) -> None:
         super().__init__()
         out_features, in_features = linear.weight.shape
-        if not 1 <= rank <= min(in_features, out_features):
+        if not (isinstance(rank, Integral) and 1 <= rank <= min(in_features, out_features)):
             raise ValueError(
                 f"rank={rank} for a {in_features} → {out_features} nn.Linear; "
                 f"choose a rank from 1 to {min(in_features, out_features)}"
@@ -109,7 +110,7 @@ class LoRA(nn.Module):
         """The nn.Linear inside, training or frozen as it was found."""
         for parameter, flag in zip(self.base.parameters(), self._base_flags, strict=True):
             parameter.requires_grad_(flag)
-        return self.base.train(self.training)
+        return self.base
 
     def extra_repr(self) -> str:
         return f"rank={self.rank}, scale={self.scale:g}, dropout={self.dropout:g}"

@@ -5,5 +5,7 @@ from setuptools import find_packages, setup
 setup(
     packages=[*find_packages(include=["tlcourse*"]), "tlcourse.data"],
     package_dir={"tlcourse.data": "data"},
-    package_data={"tlcourse.data": ["assets.toml", "entities-gold.json", "results/**/*.json", "checkpoints/**/*"]},
+    package_data={
+        "tlcourse.data": ["assets.toml", "entities-gold.json", "results/**/*.json", "checkpoints/**/*"]
+    },
 )

@@ -9,7 +9,9 @@ from tlcourse.metrics.intervals import (
     paired_bootstrap,
     seed_interval,
     seeds_and_groups_bootstrap,
+    seeds_and_groups_statistic,
     statistic_bootstrap,
+    weighted_auc,
 )
 from tlcourse.metrics.reading import (
     ReadingScore,
@@ -37,6 +39,8 @@ __all__ = [
     "rouge",
     "seed_interval",
     "seeds_and_groups_bootstrap",
+    "seeds_and_groups_statistic",
     "statistic_bootstrap",
     "token_f1",
+    "weighted_auc",
 ]

@@ -40,7 +40,7 @@ $(READY): pyproject.toml constraints.txt
 	@echo "Installing into $(VENV): some minutes and up to 7 GB, most of it PyTorch ..."
 	@$(RUN) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV) >/dev/null || { \
 		$(PYTHON) -m venv --clear --without-pip $(VENV) && $(PYTHON) -m pip --python $(RUN) install --quiet pip; }
-	@$(RUN) -m pip install --quiet --disable-pip-version-check -e '.[notebooks,book,test]' -c constraints.txt
+	@$(RUN) -m pip install --quiet --disable-pip-version-check --use-pep517 -e '.[notebooks,book,test]' -c constraints.txt
 	@touch $@
 
 setup: $(READY)

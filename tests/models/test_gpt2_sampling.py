@@ -87,6 +87,8 @@ def test_draw_takes_each_token_for_its_share_of_the_uniform_numbers():
     uniforms = torch.tensor([0.0, 0.2499, 0.25, 0.5, 0.7499, 0.75, 0.9999, 1 - 2**-53], dtype=torch.float64)
     drawn = draw(probabilities.expand(len(uniforms), -1), uniforms)
     assert drawn.tolist() == [0, 0, 2, 2, 2, 3, 3, 3]
+    # Rounded probabilities sum to a little more or less than one; shares are of what they sum to.
+    assert draw(torch.tensor([[0.3, 0.3], [0.9, 0.9]]), torch.tensor([0.9, 0.6])).tolist() == [1, 1]
 
 
 @given(

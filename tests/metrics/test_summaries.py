@@ -4,12 +4,10 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from tlcourse.metrics import rouge
 
-TEXTS = st.lists(st.sampled_from(["cat", "sat", "mat", "on", "big"]), min_size=1, max_size=8)
+WORDS = ("cat", "sat", "mat", "on", "big")
 
 
 def f_measure(common, n, m):
@@ -24,9 +22,9 @@ def longest_common(a, b):
     return max(longest_common(a[1:], b), longest_common(a, b[1:]))
 
 
-@settings(max_examples=50)
-@given(st.lists(st.tuples(TEXTS, TEXTS), min_size=1, max_size=3))
-def test_rouge_equals_its_definition(rows):
+def test_rouge_equals_its_definition():
+    rng = np.random.default_rng(0)
+    rows = [[list(rng.choice(WORDS, rng.integers(1, 9))) for _ in range(2)] for _ in range(60)]
     found = rouge([" ".join(p) for p, _ in rows], [" ".join(r) for _, r in rows], stem=False)
     for i, (p, r) in enumerate(rows):
         for kind, n in (("rouge1", 1), ("rouge2", 2)):

@@ -52,9 +52,7 @@ def gloss_questions(
     for part in PARTS:
         contexts = _contexts(parts.part(part), seed, part, n_entries)
         questions = (
-            question
-            for number, entries in enumerate(contexts)
-            for question in _ask(entries, number, owner, part, seed, no_answer)
+            _ask(entries, number, owner, part, seed, no_answer) for number, entries in enumerate(contexts)
         )
         made[part] = tuple(question for question, _ in zip(questions, range(limit or 10**9), strict=False))
     return Parts(**made)
@@ -89,21 +87,21 @@ def _contexts(found: Sequence[Synset], seed: int, part: str, n: int) -> Iterator
 
 def _ask(
     entries: tuple[Synset, ...], number: int, owner: dict[str, str], part: str, seed: int, no_answer: float
-) -> Iterator[Question]:
-    """At most one question a context, of the kinds in turn as far as its entries allow."""
+) -> Question:
+    """The question of a context: of the kinds in turn the first that its entries allow, and a meaning always is."""
     order = shuffled(len(entries) - 1, seed, f"entry {part} {number}")
     raw = np.random.PCG64([seed, number, *f"no answer {part}".encode()]).random_raw(1)[0]
-    hide = raw / 2**64 < no_answer
-    for turn in range(len(KINDS)):
-        kind = KINDS[(number + turn) % len(KINDS)]
-        for target in order:
-            text = _wording(kind, entries[target], entries, owner, part)
-            if text:
-                shown = list(entries[:-1])
-                if hide:
-                    shown[target] = entries[-1]
-                yield _question(kind, text, entries[target], shown, hidden=hide)
-                return
+    hidden = raw / 2**64 < no_answer
+    kind, target, text = next(
+        (kind, target, text)
+        for kind in (KINDS[(number + turn) % len(KINDS)] for turn in range(len(KINDS)))
+        for target in order
+        if (text := _wording(kind, entries[target], entries, owner, part))
+    )
+    shown = list(entries[:-1])
+    if hidden:
+        shown[target] = entries[-1]
+    return _question(kind, text, entries[target], shown, hidden=hidden)
 
 
 def _wording(

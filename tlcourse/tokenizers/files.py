@@ -30,9 +30,13 @@ def read_lines(path: Path) -> list[str]:
 
 
 def read_json(path: Path) -> dict:
-    """A JSON object. Raises ValueError on anything else; on a name that stands twice in it, too."""
+    """A JSON object. Raises ValueError on anything else; on a name that stands twice in it, too.
+
+    Numbers with decimals are read as the `tokenizers` library reads them: digits, divided by a power of ten. That
+    is at times one bit from the nearest float, and decides between equally probable segmentations.
+    """
     try:
-        content = json.loads(read_text(path), object_pairs_hook=_without_duplicates)
+        content = json.loads(read_text(path), object_pairs_hook=_without_duplicates, parse_float=_number)
     except json.JSONDecodeError as error:
         raise ValueError(f"{path} is not JSON ({error}); is it cut off? Fetch it again") from None
     except KeyError as error:
@@ -67,3 +71,11 @@ def _without_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
             raise KeyError(name)
         found[name] = value
     return found
+
+
+def _number(text: str) -> float:
+    mantissa, _, exponent = text.lower().partition("e")
+    whole, _, decimals = mantissa.partition(".")
+    power = int(exponent or 0) - len(decimals)
+    digits = float(int(whole + decimals))
+    return digits * 10.0**power if power >= 0 else digits / 10.0**-power

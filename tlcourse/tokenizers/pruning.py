@@ -98,25 +98,33 @@ def learn_pieces(words: Mapping[str, int], n_pieces: int) -> list[tuple[str, flo
     expected counts weigh the loss, where SentencePiece counts the best segmentations; probabilities are counts by
     total, without its correction for small counts; and all seeds are substrings of up to 16 characters.
     """
-    pieces = _seeds(words, _SEEDS_PER_PIECE * n_pieces)
+    seeds = _seeds(words, _SEEDS_PER_PIECE * n_pieces)
+    names = list(seeds)
+    ids = {name: i for i, name in enumerate(names)}
     counts = np.array(list(words.values()), dtype=float)
-    log_p = _log_shares(np.array(list(pieces.values()), dtype=float))
-    names = list(pieces)
-    lattice = Lattice.of(list(words), {name: i for i, name in enumerate(names)})
+    log_p = _log_shares(np.array(list(seeds.values()), dtype=float))
+    in_words = Lattice.of(list(words), ids)
+    in_pieces = Lattice.of(names, ids, proper=True)  # the other ways to write each piece
+    left = np.arange(len(names))  # places, among the seeds, of the pieces that are left
     while True:
         for _ in range(_ROUNDS_OF_EM):
-            expected = lattice.expected_counts(log_p, counts)
+            expected = in_words.expected_counts(log_p, counts)
             log_p = _log_shares(np.maximum(expected, _FEWEST))
-        if len(names) <= n_pieces:
+        if len(left) <= n_pieces:
             break
-        loss = expected * (log_p - _alternatives(names, log_p))
-        n_kept = max(n_pieces, int(_KEPT * len(names)))
-        kept = np.zeros(len(names), dtype=bool)
-        kept[np.argsort(-loss, kind="stable")[:n_kept]] = True
-        lattice, log_p = lattice.without(kept), log_p[kept]
-        names = [name for name, stays in zip(names, kept, strict=True) if stays]
+        best_without = in_pieces.forward(log_p, np.maximum)[in_pieces.last[left]]  # −inf for a character
+        loss = expected * (log_p - best_without)
+        kept = np.zeros(len(left), dtype=bool)
+        kept[np.argsort(-loss, kind="stable")[: max(n_pieces, int(_KEPT * len(left)))]] = True
+        in_words, in_pieces, left, log_p = (
+            in_words.without(kept),
+            in_pieces.without(kept),
+            left[kept],
+            log_p[kept],
+        )
     order = np.argsort(-log_p, kind="stable")
-    return [(names[i], float(log_p[i])) for i in order]
+    # Ten decimals are the same number to every reader of JSON; the 17 digits of a float are not.
+    return [(names[left[i]], round(float(log_p[i]), 10)) for i in order]
 
 
 def _seeds(words: Mapping[str, int], size: int) -> dict[str, int]:
@@ -130,12 +138,6 @@ def _seeds(words: Mapping[str, int], size: int) -> dict[str, int]:
     longer = [piece for piece, n in found.items() if len(piece) > 1 and n > 1]
     longer.sort(key=lambda piece: (-found[piece] * len(piece), piece))
     return characters | {piece: found[piece] for piece in longer[: max(size - len(characters), 0)]}
-
-
-def _alternatives(names: list[str], log_p: np.ndarray) -> np.ndarray:
-    """(pieces,) log probability of the best way to write each piece with others; −inf for a character."""
-    lattice = Lattice.of(names, {name: i for i, name in enumerate(names)}, proper=True)
-    return lattice.forward(log_p, np.maximum)[lattice.last]
 
 
 def _log_shares(counts: np.ndarray) -> np.ndarray:

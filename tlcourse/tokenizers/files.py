@@ -77,5 +77,7 @@ def _number(text: str) -> float:
     mantissa, _, exponent = text.lower().partition("e")
     whole, _, decimals = mantissa.partition(".")
     power = int(exponent or 0) - len(decimals)
+    if abs(power) > 308:
+        return float(text)
     digits = float(int(whole + decimals))
     return digits * 10.0**power if power >= 0 else digits / 10.0**-power

@@ -7,12 +7,15 @@ text that is normalised otherwise gets other ids.
 import re
 import unicodedata
 from collections.abc import Callable
+from functools import partial
 
+from tlcourse.tokenizers.charsmap import CharsMap
 from tlcourse.tokenizers.inputs import WHITE_SPACE
 
 SPACE = "▁"  # U+2581, what a space is written as in the pieces
 Step = Callable[[str], str]
 _WORDS = re.compile(rf"[^{re.escape(WHITE_SPACE)}]+")
+_RUN_OF_SPACES = {"Regex": " {2,}"}  # of all patterns, the one that official files have
 _MARKED = re.compile(rf"{SPACE}[^{SPACE}]*")
 
 
@@ -20,22 +23,36 @@ def steps(spec: dict | None) -> list[Step]:
     """The functions that the "normalizer" of a tokenizer.json names. Raises ValueError that names an unknown one."""
     if spec is None:
         return []
-    kind = spec.get("type")
+    kind, pattern = spec.get("type"), spec.get("pattern")
     if kind == "Sequence":
         return [step for part in spec["normalizers"] for step in steps(part)]
     if kind in ("NFC", "NFD", "NFKC", "NFKD"):
-        return [lambda text: unicodedata.normalize(kind, text)]
+        return [partial(unicodedata.normalize, kind)]
     if kind == "Lowercase":
-        # Letter by letter, as the `tokenizers` library: no final form of Greek sigma.
-        return [lambda text: "".join(map(str.lower, text))]
+        return [_lower]
     if kind == "StripAccents":
-        return [lambda text: "".join(char for char in text if unicodedata.category(char)[0] != "M")]
-    if kind == "Replace" and "String" in spec.get("pattern", {}):
-        return [lambda text: text.replace(spec["pattern"]["String"], spec["content"])]
-    if kind == "Replace" and spec.get("pattern") == {"Regex": " {2,}"}:
-        return [lambda text: re.sub(" {2,}", spec["content"], text)]
-    known = "Sequence, NFC, NFD, NFKC, NFKD, Lowercase, StripAccents, Replace"
+        return [_without_marks]
+    if kind == "Replace" and isinstance(pattern, dict) and list(pattern) == ["String"]:
+        return [partial(_replace, re.compile(re.escape(pattern["String"])), spec["content"])]
+    if kind == "Replace" and pattern == _RUN_OF_SPACES:
+        return [partial(_replace, re.compile(" {2,}"), spec["content"])]
+    if kind == "Precompiled":
+        return [CharsMap(spec["precompiled_charsmap"])]
+    known = "Sequence, NFC, NFD, NFKC, NFKD, Lowercase, StripAccents, Replace of a string, Precompiled"
     raise ValueError(f"the normalizer {spec!r} is not known here; known are {known}")
+
+
+def _lower(text: str) -> str:
+    """Letter by letter, as the `tokenizers` library: no final form of Greek sigma."""
+    return "".join(map(str.lower, text))
+
+
+def _without_marks(text: str) -> str:
+    return "".join(char for char in text if unicodedata.category(char)[0] != "M")
+
+
+def _replace(pattern: re.Pattern[str], content: str, text: str) -> str:
+    return pattern.sub(lambda _: content, text)
 
 
 def splits_white_space(spec: dict | None) -> bool:

@@ -1,0 +1,74 @@
+"""Bytes as letters and GPT-2's words, against the `tokenizers` library."""
+
+import unicodedata
+
+from hypothesis import given
+from hypothesis import strategies as st
+from tokenizers import pre_tokenizers
+
+from tlcourse.tokenizers import byte_level
+
+LIBRARY = pre_tokenizers.ByteLevel(add_prefix_space=False)
+CODES = [code for code in range(0x110000) if not 0xD800 <= code <= 0xDFFF]
+texts = st.text(st.characters(exclude_categories=["Cs"]))
+
+
+def library_words(text):
+    return [word for word, _ in LIBRARY.pre_tokenize_str(text)]
+
+
+def our_words(text):
+    return [byte_level.to_letters(word) for word in byte_level.words(text)]
+
+
+def probe(code):
+    """A character between letters, numbers, signs and spaces: each class shows in where it is cut."""
+    return f"a{chr(code)}a 1{chr(code)}1 !{chr(code)}! {chr(code)} "
+
+
+def test_the_256_letters_are_the_library_s():
+    assert sorted(byte_level.byte_letters()) == sorted(LIBRARY.alphabet())
+    assert [byte_level.byte_letters()[b] for b in b" \n!a\xff"] == ["Ġ", "Ċ", "!", "a", "ÿ"]
+
+
+def test_only_characters_unknown_to_this_python_s_unicode_are_cut_otherwise_than_in_the_library():
+    differing = set()
+    for start in range(0, len(CODES), 512):
+        block = CODES[start : start + 512]
+        whole = "".join(map(probe, block))
+        if our_words(whole) != library_words(whole):
+            differing |= {code for code in block if our_words(probe(code)) != library_words(probe(code))}
+    # The library's tables are newer: letters, marks and numbers there, unassigned here.
+    assert {unicodedata.category(chr(code)) for code in differing} <= {"Cn"}
+    if unicodedata.unidata_version == "14.0.0":
+        assert len(differing) == 9392
+        # CJK extension H (Unicode 15), Kawi (15), Garay (16), Egyptian hieroglyphs extended A (16), Todhri (16)
+        assert differing >= {0x31350, 0x11F04, 0x10D50, 0x13460, 0x105C0}
+
+
+@given(texts)
+def test_words_join_to_the_text_and_letters_go_back(text):
+    assert "".join(byte_level.words(text)) == text
+    assert byte_level.from_letters(byte_level.to_letters(text)) == text
+
+
+def test_bytes_that_are_no_utf8_become_replacement_characters():
+    assert byte_level.from_letters(byte_level.to_letters("é")[0] + "a") == "\ufffda"
+
+
+def test_contractions_spaces_and_runs_are_cut_as_published():
+    text = "I'll say it's  3.5 euros\n\n now"
+    assert byte_level.words(text) == [
+        "I",
+        "'ll",
+        " say",
+        " it",
+        "'s",
+        " ",
+        " 3",
+        ".",
+        "5",
+        " euros",
+        "\n\n",
+        " now",
+    ]

@@ -39,6 +39,13 @@ BLOCKS = (
 )  # fmt: skip
 
 
+def code_points() -> list[int]:
+    """Planes 0 to 3 and 14 whole; of 4 to 13, where no version has characters, and 15 and 16, private, every 97th."""
+    surrogates = range(0xD800, 0xE000)
+    whole = [code for code in (*range(0x40000), *range(0xE0000, 0xF0000)) if code not in surrogates]
+    return sorted([*whole, *range(0x40000, 0xE0000, 97), *range(0xF0000, 0x110000, 97), 0x10FFFF])
+
+
 def unicode_strings(n: int, seed: int) -> list[str]:
     """n texts of one to eight parts, each part of one kind: words, marks, ideographs, emoji, controls, …"""
     draw = random.Random(seed)

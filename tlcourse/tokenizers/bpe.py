@@ -111,12 +111,13 @@ class ByteLevelBPE:
             raise ValueError(f"{vocabulary} with {merges.name}: {error}") from None
 
     def save(self, folder: str | Path) -> None:
-        """Write vocab.json and merges.txt into a folder, as `transformers` and `tokenizers` read them."""
+        """Write vocab.json, merges.txt and, for `transformers`, tokenizer_config.json into a folder."""
         vocab = {token: i for i, token in enumerate(self.tokens)}
         lines = [_HEADER, *(f"{left} {right}" for left, right in self.merges)]
         contents = {
             "vocab.json": json.dumps(vocab, ensure_ascii=False),
-            "merges.txt": "\n".join(lines) + "\n",
+            "merges.txt": "".join(f"{line}\n" for line in lines),
+            "tokenizer_config.json": json.dumps({"tokenizer_class": "GPT2Tokenizer"}, indent=2) + "\n",
         }
         files.write_all(Path(folder), contents)
 

@@ -137,7 +137,7 @@ class Unigram:
         )
 
     def save(self, folder: str | Path) -> None:
-        """Write tokenizer.json into a folder, as `tokenizers` and `transformers` read it."""
+        """Write tokenizer.json and, for `transformers`, tokenizer_config.json into a folder."""
         flags = {"special": True, "single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
         added = [{"id": self.vocab[t], "content": t, **flags} for t in self.special_tokens]
         model = {
@@ -157,9 +157,13 @@ class Unigram:
             "decoder": normalisation.metaspace(),
             "model": model,
         }
-        files.write_all(
-            Path(folder), {"tokenizer.json": json.dumps(content, ensure_ascii=False, indent=1) + "\n"}
-        )
+        roles = {f"{token.strip('<[]>').lower()}_token": token for token in self.special_tokens}
+        config = {"tokenizer_class": "PreTrainedTokenizerFast", **roles}
+        contents = {
+            "tokenizer.json": json.dumps(content, ensure_ascii=False, indent=1) + "\n",
+            "tokenizer_config.json": json.dumps(config, indent=2) + "\n",
+        }
+        files.write_all(Path(folder), contents)
 
     def tokenize(self, text: str) -> list[str]:
         """The pieces of a text; the unknown token for characters in a row that no piece spells."""

@@ -1,5 +1,6 @@
 """Byte-level BPE against the `tokenizers` library on GPT-2's vocabulary, and its own training, files and errors."""
 
+import itertools
 import json
 import pickle
 import random
@@ -129,8 +130,8 @@ def test_any_text_comes_back(text):
 def test_joins_are_those_of_the_slow_obvious_loop(word, seed):
     merges = learned_at_random(seed)
     row = list(word)
-    while found := [rank for rank, pair in enumerate(merges) if pair in zip(row, row[1:], strict=False)]:
-        place = list(zip(row, row[1:], strict=False)).index(merges[found[0]])
+    while found := [rank for rank, pair in enumerate(merges) if pair in itertools.pairwise(row)]:
+        place = list(itertools.pairwise(row)).index(merges[found[0]])
         row[place : place + 2] = ["".join(merges[found[0]])]
     vocab = dict(BYTES)
     for left, right in merges:
@@ -227,7 +228,7 @@ def test_broken_merges_are_named_with_their_line_or_number(tmp_path, merges, mes
 @pytest.mark.parametrize(
     ("vocab", "message"),
     [
-        ({"a": 0}, r"vocab.json with merges.txt: the vocabulary lacks 255 of the 256 bytes: !\""),
+        ({"a": 0}, r"vocab.json with merges.txt: the vocabulary lacks 255 of the 256 bytes: Āā"),
         ({**BYTES, "ab": 300}, r"the ids of 257 tokens must be 0 … 256, each once; they go from 0 to 300"),
         ({}, r"the vocabulary lacks 256 of the 256 bytes"),
         ({**BYTES, "ab": "1"}, r"vocab.json: the id of 'ab' is '1', not a whole number"),
@@ -270,5 +271,5 @@ def test_text_and_ids_that_are_none_are_refused():
         found.tokenize("\ud83d")
     with pytest.raises(IndexError, match="id 256 is not in the vocabulary, whose ids are 0 … 255"):
         found.decode([256])
-    with pytest.raises(TypeError, match="ids hold 0.5, a float"):
+    with pytest.raises(TypeError, match=r"ids hold 0\.5, a float"):
         found.decode([0.5])

@@ -44,7 +44,7 @@ def test_no_normalizer_is_no_step():
 )
 def test_another_step_is_named(step):
     with pytest.raises(
-        ValueError, match="the normalizer {.*} is not known here; known are Sequence, NFC, .*Precompiled"
+        ValueError, match=r"the normalizer {.*} is not known here; known are Sequence, NFC, .*Precompiled"
     ):
         normalisation.steps(as_json(normalizer=normalizers.Sequence([normalizers.NFC(), step]))["normalizer"])
 

@@ -1,5 +1,6 @@
 """Unigram against the `tokenizers` library, each on the other's model; and its files and errors."""
 
+import itertools
 import json
 import math
 import pickle
@@ -110,7 +111,7 @@ def test_the_best_segmentation_is_that_of_brute_force(word, drawn):
     spelled = [found.tokens[i] for i in pieces if i]
     total = sum(scores[piece] for piece in spelled) + n_unknown * (min(drawn) - 10)
     assert total == pytest.approx(best)
-    assert all(a != 0 or b != 0 for a, b in zip(pieces, pieces[1:], strict=False))
+    assert all(a != 0 or b != 0 for a, b in itertools.pairwise(pieces))
 
 
 def test_unknown_characters_in_a_row_are_one_token_and_specials_are_never_in_a_text(tmp_path):
@@ -236,5 +237,5 @@ def test_text_and_ids_that_are_none_are_refused():
         found.tokenize("a\udfff")
     with pytest.raises(IndexError, match="id -1 is not in the vocabulary, whose ids are 0 … 1"):
         found.decode([-1])
-    with pytest.raises(FileNotFoundError, match="tokenizer.json is no file"):
+    with pytest.raises(FileNotFoundError, match=r"tokenizer.json is no file"):
         Unigram.load("nowhere/tokenizer.json")

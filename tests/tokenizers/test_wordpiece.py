@@ -79,7 +79,16 @@ def test_bert_s_special_ids_and_pieces(bert):
     assert len(bert) == 30522
     ids = bert.pad_token_id, bert.unk_token_id, bert.cls_token_id, bert.sep_token_id, bert.mask_token_id
     assert ids == (0, 100, 101, 102, 103)
-    assert bert.tokenize("Unaffable, naïve [MASK]") == ["una", "##ffa", "##ble", ",", "naive", "[", "mask", "]"]
+    assert bert.tokenize("Unaffable, naïve [MASK]") == [
+        "una",
+        "##ffa",
+        "##ble",
+        ",",
+        "naive",
+        "[",
+        "mask",
+        "]",
+    ]
     assert bert.encode("") == bert.tokenize(" \n") == [] and bert.decode([]) == ""
 
 

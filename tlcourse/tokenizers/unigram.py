@@ -118,6 +118,9 @@ class Unigram:
             raise ValueError(f"its model is {model.get('type')!r}; a Unigram model with a vocab is wanted")
         if model.get("byte_fallback"):
             raise ValueError("byte_fallback is not known here; load it with the `tokenizers` library")
+        for entry in model["vocab"]:
+            if not (isinstance(entry, list) and len(entry) == 2 and isinstance(entry[0], str)):
+                raise ValueError(f"the vocab holds {entry!r}, not a token with its score")
         pieces = [(token, score) for token, score in model["vocab"]]
         unknown = model.get("unk_id")
         if unknown is None or not 0 <= unknown < len(pieces):

@@ -7,7 +7,7 @@ import random
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
@@ -120,12 +120,14 @@ def test_trained_tokenizers_give_the_same_ids_on_generated_strings_and_decode_al
     assert [ours.decode(row) for row in noise] == theirs.decode_batch(noise)
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(exclude_categories=["Cs"])))
 def test_any_text_comes_back(text):
     found = ByteLevelBPE.train(["low lower lowest newest widest"] * 2, 270)
     assert found.decode(found.encode(text)) == text
 
 
+@settings(deadline=None)
 @given(st.text("ab", max_size=30), st.integers(0, 1000))
 def test_joins_are_those_of_the_slow_obvious_loop(word, seed):
     merges = learned_at_random(seed)

@@ -2,7 +2,7 @@
 
 import unicodedata
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import pre_tokenizers
 
@@ -47,6 +47,7 @@ def test_only_characters_unknown_to_this_python_s_unicode_are_cut_otherwise_than
         assert differing >= {0x31350, 0x11F04, 0x10D50, 0x13460, 0x105C0}
 
 
+@settings(deadline=None)
 @given(texts)
 def test_words_join_to_the_text_and_letters_go_back(text):
     assert "".join(byte_level.words(text)) == text

@@ -3,7 +3,7 @@
 from collections import Counter
 from itertools import pairwise
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tlcourse.tokenizers.merges import learn_merges, replace_pair
@@ -31,6 +31,7 @@ def slow(words, alphabet, vocab_size):
     return tokens, merges
 
 
+@settings(deadline=None)
 @given(
     st.dictionaries(st.text("abc", min_size=1, max_size=9).map(tuple), st.integers(1, 5), max_size=8),
     st.integers(3, 30),
@@ -48,3 +49,9 @@ def test_sennrich_s_example_and_its_ties():
 def test_pairs_of_one_letter_are_joined_from_the_left():
     assert replace_pair([1, 1, 1, 2, 1, 1], (1, 1), 9) == [9, 1, 2, 9]
     assert learn_merges({("a",) * 4: 2}, "a", 3) == (["a", "aa", "aaaa"], [("a", "a"), ("aa", "aa")])
+
+
+def test_two_pairs_that_make_one_token_are_two_merges():
+    words = {("ab", "c"): 5, ("a", "bc"): 4}
+    tokens, merges = learn_merges(words, ["a", "b", "c", "ab", "bc"], 9)
+    assert (tokens[5:], merges) == (["abc"], [("ab", "c"), ("a", "bc")])

@@ -35,6 +35,14 @@ def test_each_step_does_what_the_library_s_does(step):
         assert text == expected
 
 
+def test_a_compiled_table_is_read_or_refused_as_charsmap_does():
+    # Two nodes, of which none leads anywhere: nothing is replaced.
+    (step,) = normalisation.steps({"type": "Precompiled", "precompiled_charsmap": "CAAAAAAEAAAAAAAA"})
+    assert step("") == ""
+    with pytest.raises(ValueError, match="the precompiled_charsmap is not base64"):
+        normalisation.steps({"type": "Precompiled", "precompiled_charsmap": "%"})
+
+
 def test_no_normalizer_is_no_step():
     assert normalisation.steps(None) == []
 

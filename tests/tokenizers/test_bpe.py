@@ -173,6 +173,7 @@ def test_what_is_saved_loads_here_in_tokenizers_and_in_transformers(tmp_path):
         "vocab.json",
     ]
     again = ByteLevelBPE.load(tmp_path / "new")
+    assert len(again) == len(ours) == len(ours.vocab)
     assert (again.tokens, again.vocab, again.merges) == (ours.tokens, ours.vocab, ours.merges)
     files = [str(tmp_path / "new" / name) for name in ("vocab.json", "merges.txt")]
     theirs = with_bytes(Tokenizer(models.BPE.from_file(*files)))
@@ -218,6 +219,7 @@ def test_both_layouts_are_read_with_and_without_header_and_with_windows_line_end
             r"merge 2, 'ab' \+ 'd': 'abd' is not in the vocabulary; do vocabulary and merges belong",
         ),
         ("ab c\na b\n", r"merge 1, 'ab' \+ 'c': 'ab' is no token before it"),
+        ("a b\n#version: 0.2\n", r"merge 2, '#version:' \+ '0.2': '#version:' is no token before it"),
         ("a b\na b\n", r"merge 2, 'a' \+ 'b', stands twice; remove one"),
         ("a b\n", r"no merge makes 1 tokens of the vocabulary, such as 'abc'; are the 1 merges cut off\?"),
     ],

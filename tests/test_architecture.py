@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "tlcourse"
-GROUPS = ("models", "tokenizers", "transfer")
+GROUPS = ("models", "transfer")
 EVERYTHING = None
 # Unit or group → what it may import besides itself. Siblings never import each other, nothing imports cli.
 MAY_IMPORT = {

@@ -99,6 +99,18 @@ def test_a_killed_process_resumes_to_bit_identical_parameters(tmp_path, uninterr
     assert intact(tmp_path) == sorted(path.name for path in tmp_path.iterdir())
 
 
+def test_a_run_resumed_within_an_epoch_is_told_of_the_epochs_after_it_only(tmp_path):
+    heard = []
+
+    class Hear:
+        def on_epoch(self, model, epoch):
+            heard.append(epoch)
+
+    run_until(tmp_path, 14)  # eight updates make an epoch; the newest checkpoint is of update 12
+    recipe.run(tmp_path, callbacks=[Hear()], resume=True)
+    assert heard == [2, 3]
+
+
 def test_a_finished_run_resumes_to_its_end_without_another_step(tmp_path, uninterrupted):
     recipe.run(tmp_path)
     seconds = json.loads((tmp_path / "step-00000032" / "facts.json").read_text())["history"]["seconds"]

@@ -14,7 +14,7 @@ def calls(monkeypatch):
     made = []
     monkeypatch.setattr(assets, "fetch", lambda name, *, progress: made.append(("fetch", name)))
     monkeypatch.setattr(assets, "verify", lambda name: made.append(("verify", name)))
-    monkeypatch.setattr(assets, "present", lambda name: name == "wordnet")
+    monkeypatch.setattr(assets, "present", lambda name: name == "fashion-mnist")
     return made
 
 
@@ -25,8 +25,8 @@ def test_list_shows_size_state_and_licence_of_every_asset(calls, capsys, monkeyp
     assert [line.split()[0] for line in lines] == [*assets.names(), "cache:"]
     rows = {line.split()[0]: line.split()[1:] for line in lines}
     assert rows["minilm"][:4] == ["91.6", "MB", "needed", "Apache-2.0"]
-    assert rows["wordnet"][2] == "here"
-    assert rows["shakespeare"][2] == "–"
+    assert rows["fashion-mnist"][2] == "here"
+    assert rows["debian-descriptions"][2] == "–"
     assert rows["cache:"] == ["/cache"]
 
 
@@ -55,7 +55,7 @@ def test_fetch_shows_a_bar_only_on_a_terminal(calls, monkeypatch):
 
 def test_verify_without_a_name_takes_what_the_book_needs_and_what_else_is_there(calls, capsys):
     assert cli.main(["assets", "verify"]) == 0
-    assert calls == [("verify", name) for name in [*assets.needed(), "wordnet"]]
+    assert calls == [("verify", name) for name in [*assets.needed(), "fashion-mnist"]]
     assert "digits: 0.1 MB verified (" in capsys.readouterr().out
 
 

@@ -87,6 +87,25 @@ def test_a_new_head_has_the_type_of_the_old(name):
     assert model.get_submodule(replace_head(model, 3)).weight.dtype == torch.float64
 
 
+def test_a_head_that_the_model_makes_itself_gets_the_type_of_the_old():
+    """As timm's models did before they looked after it themselves."""
+
+    class Resettable(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.reset_classifier(2)
+
+        def reset_classifier(self, n_classes):
+            self.head = nn.Linear(4, n_classes)
+
+        def get_classifier(self):
+            return self.head
+
+    model = Resettable().double()
+    assert replace_head(model, 3) == "head"
+    assert (model.head.weight.dtype, model.head.bias.dtype) == (torch.float64, torch.float64)
+
+
 def test_a_transformers_config_learns_the_number_of_labels():
     model = BertForSequenceClassification(BERT)
     replace_head(model, 4)

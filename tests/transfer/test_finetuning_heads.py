@@ -61,6 +61,17 @@ def test_a_generator_makes_the_head_repeatable(name):
     assert 0 < weights[0].abs().max() <= bound
 
 
+def test_a_new_head_starts_as_nn_linear_does_and_keeps_nothing_of_the_old():
+    """Uniform within ±1/√in, of deviation 1/√(3·in): known to 0.3 % from 20,000 weights, to 6 % from 50 biases."""
+    model = nn.Sequential(nn.Linear(400, 50))
+    for parameter in model.parameters():
+        nn.init.constant_(parameter, 9.0)
+    replace_head(model, 50, generator=torch.Generator().manual_seed(0))
+    for parameter, tolerance in ((model[0].weight, 0.01), (model[0].bias, 0.2)):
+        assert parameter.abs().max() <= 1 / 20
+        assert parameter.std().item() == pytest.approx(1 / 20 / math.sqrt(3), rel=tolerance)
+
+
 def test_a_new_head_trains_in_a_frozen_model_and_its_name_is_a_pattern():
     model = torchvision.models.resnet18()
     freeze(model)
@@ -74,6 +85,25 @@ def test_a_new_head_trains_in_a_frozen_model_and_its_name_is_a_pattern():
 def test_a_new_head_has_the_type_of_the_old(name):
     model = CLASSIFIERS[name][0]().double()
     assert model.get_submodule(replace_head(model, 3)).weight.dtype == torch.float64
+
+
+def test_a_head_that_the_model_makes_itself_gets_the_type_of_the_old():
+    """As timm's models did before they looked after it themselves."""
+
+    class Resettable(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.reset_classifier(2)
+
+        def reset_classifier(self, n_classes):
+            self.head = nn.Linear(4, n_classes)
+
+        def get_classifier(self):
+            return self.head
+
+    model = Resettable().double()
+    assert replace_head(model, 3) == "head"
+    assert (model.head.weight.dtype, model.head.bias.dtype) == (torch.float64, torch.float64)
 
 
 def test_a_transformers_config_learns_the_number_of_labels():

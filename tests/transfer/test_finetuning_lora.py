@@ -154,6 +154,18 @@ def test_dropout_acts_on_the_update_alone_and_in_training_alone():
     assert not torch.allclose(noisy, expected)
 
 
+def test_add_lora_hands_its_settings_to_every_layer():
+    states = []
+    for seed in (3, 3, 4):
+        model = nn.Sequential(nn.Linear(6, 5), nn.Linear(5, 6))
+        add_lora(model, ["0", "1"], rank=2, alpha=5, dropout=0.25, generator=seeded(seed))
+        assert [(lora.rank, lora.scale, lora.dropout) for lora in model] == [(2, 2.5, 0.25)] * 2
+        states.append(lora_state(model))
+    for name in ("0.lora_A", "1.lora_A"):
+        assert torch.equal(states[0][name], states[1][name])
+        assert not torch.equal(states[0][name], states[2][name])
+
+
 def test_only_the_wrapped_layers_are_frozen():
     model = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 2))
     add_lora(model, "0", rank=1)

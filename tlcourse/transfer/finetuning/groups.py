@@ -98,8 +98,7 @@ class GradualUnfreezing:
 
     def on_epoch(self, model: nn.Module, epoch: int) -> None:
         """Set the state for the epoch that begins; the first is 0."""
-        n_open = min(1 + epoch // self.epochs_per_group, len(self.groups))
-        first_open = len(self.groups) - n_open
+        first_open = len(self.groups) - 1 - epoch // self.epochs_per_group
         parameters = dict(model.named_parameters())
         _check_known(parameters, self.groups)
         for i, group in enumerate(self.groups):

@@ -80,4 +80,3 @@ def _initialise(linear: nn.Linear, generator: torch.Generator | None) -> None:
         for parameter in linear.parameters():
             start = torch.empty(parameter.shape, device=device).uniform_(-bound, bound, generator=generator)
             parameter.copy_(start)
-            parameter.requires_grad_(True)

@@ -6,9 +6,11 @@ from collections import Counter
 import pytest
 
 from tlcourse import assets, metrics
-from tlcourse.datasets import gold, sentences
+from tlcourse.datasets import gold
 from tlcourse.datasets.gold import GoldSentence, gold_articles, gold_entities, gold_file, text_hash
+from tlcourse.datasets.names import editorial_gazetteer
 from tlcourse.datasets.sentences import Sentence
+from tlcourse.datasets.silver import lookup_tags
 from tlcourse.spans import Span, tags_of_spans, words
 
 KINDS = {"person", "place", "organisation", "other"}
@@ -63,6 +65,15 @@ def test_the_file_republishes_no_text():
 def test_the_sentences_are_those_that_the_rule_draws():
     needs_wordnet()
     assert gold.draw_gold() == {entry["id"]: entry["half"] for entry in gold_file()["sentences"]}
+
+
+@pytest.mark.assets
+def test_the_lookup_scores_on_the_random_half_what_the_module_says():
+    needs_wordnet()
+    some = [s for s in gold_entities() if s.half == "random"]
+    tags = [lookup_tags(editorial_gazetteer(), s.text) for s in some]
+    found = metrics.entity_scores([s.tagged.tags for s in some], tags)["all"]
+    assert (found.precision, found.recall) == (pytest.approx(0.921, abs=1e-3), pytest.approx(0.230, abs=1e-3))
 
 
 @pytest.mark.assets
@@ -148,4 +159,3 @@ def test_the_file_is_found_in_an_installed_package_too(tmp_path, monkeypatch):
 
 def test_hash_is_sha256():
     assert text_hash("") == "e3b0c44298fc1c14"
-    assert sentences.sentiment is not None

@@ -106,7 +106,8 @@ def test_a_definition_has_the_same_masks_in_right_and_wrong_pairs(use):
     texts = {}
     for pair in gloss_pairs(0).train:
         assert texts.setdefault(pair.gloss_id, pair.gloss) == pair.gloss
-    assert len(texts) == 12
+    assert texts == {s.id: masked(s) for s in found}
+    assert all(text.startswith("a ___ of w") for text in texts.values())
 
 
 def test_a_limit_keeps_the_first_pairs(use):

@@ -45,6 +45,7 @@ def test_the_longest_name_is_found_with_its_place_type_and_group():
         ("he saw Mr. Reagan", True),
         ("then President Reagan spoke", True),
         ("In Reagan we trust", True),
+        ("so In Reagan we trust", False),
         ("Nancy Reagan spoke", False),
         ("Yesterday Reagan spoke", True),
         ("the Bank of Reagan", False),

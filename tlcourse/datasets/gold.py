@@ -1,7 +1,11 @@
 """Sentences of editorials in which every name was marked by hand: the test that a word list cannot pass by itself.
 
 `data/entities-gold.json` holds ids, places and types, no text: the sentences have no licence to be republished and
-come from the asset `sentiment`; a hash of each makes sure that the places fit. The file's "guide" says what was marked.
+come from the asset `sentiment`; a hash of each makes sure that the places fit. The file's "guide" says what was
+marked, by whom, and "doubtful" which marks could as well be others.
+
+On the 160 sentences at random the lookup in WordNet has precision .92 and recall .23 (152 names, F1 .37, 95 % interval
+over articles .27–.45; with the doubtful marks set the other way F1 is .34).
 """
 
 from __future__ import annotations

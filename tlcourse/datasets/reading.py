@@ -7,6 +7,9 @@ model reads text; they show span extraction at work, with answers that are right
 - synonym: "Which word means the same as motorcar?", answered by a headword; the word asked for is nowhere in
   the context and begins like no part of the headword, so that only who knows it finds the entry.
 - gap: "Which word is missing: he needs a ___ to get to work?", answered by a headword, from WordNet's examples.
+
+The baseline `overlap_answer` matches exactly on .998, .201 and .265 of the three kinds that have an answer, where one
+entry in five is right by chance (seed 0, 1,063 test questions).
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Names in editorials labelled by lookup in WordNet: silver, and split so that no name of one part is in another.
 
 The lookup scores 1 on these labels by construction, and says nothing there; what it and a model that learned from them
-are worth is measured on `gold_entities`.
+are worth is measured on `gold_entities`. Of 3,840 sentences some 3,500 are kept; 2,250 to 2,600 are to train on, 350 to
+400 of them with a name, and 500 to 690 to test on, 63 to 82 with a name (five seeds).
 """
 
 from __future__ import annotations

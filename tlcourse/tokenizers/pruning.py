@@ -113,7 +113,7 @@ def learn_pieces(words: Mapping[str, int], n_pieces: int) -> list[tuple[str, flo
         if len(left) <= n_pieces:
             break
         best_without = in_pieces.forward(log_p, np.maximum)[in_pieces.last[left]]  # −inf for a character
-        loss = expected * (log_p - best_without)
+        loss = np.maximum(expected, _FEWEST) * (log_p - best_without)
         kept = np.zeros(len(left), dtype=bool)
         kept[np.argsort(-loss, kind="stable")[: max(n_pieces, int(_KEPT * len(left)))]] = True
         in_words, in_pieces, left, log_p = (

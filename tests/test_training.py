@@ -323,6 +323,19 @@ def test_evaluation_sees_the_model_in_eval_mode_and_training_goes_on_in_its_mode
     assert seen == [(True, False)] * 4
 
 
+def test_a_model_that_comes_in_eval_mode_is_trained_in_training_mode(data):
+    seen = []
+
+    def watched(model, batch):
+        seen.append({module.training for module in model.modules()})
+        return loss(model, batch)
+
+    model = network(dropout=0.5).eval()
+    fit(model, data, watched, TrainingConfig(max_steps=2))
+    assert seen == [{True}] * 2
+    assert not model.training
+
+
 @pytest.mark.parametrize("fails", [False, True])
 def test_fit_gives_back_modes_random_states_and_a_model_without_traces(data, fails):
     model = network(dropout=0.2).eval()
@@ -452,6 +465,7 @@ def test_a_gradient_that_is_not_finite_stops_even_when_the_loss_is_finite(data):
         ({"epochs": 1, "schedule": "step"}, "schedule='step' must be one of linear, cosine, constant"),
         ({"epochs": 1, "mixed_precision": "fp8"}, "mixed_precision='fp8' must be one of no, bf16, fp16"),
         ({"epochs": 1, "seed": -1}, "seed=-1 must be a whole number from 0"),
+        ({"epochs": 1, "seed": 2**32}, "seed=4294967296 must be a whole number from 0 to 2³²−1"),
     ],
 )
 def test_a_config_out_of_range_is_refused_by_name_and_value(options, message):

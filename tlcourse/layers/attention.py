@@ -100,24 +100,24 @@ class MultiHeadAttention(nn.Module):
     def forward(
         self, x: Tensor, mask: Tensor | None = None, *, need_weights: bool = False
     ) -> tuple[Tensor, Tensor | None]:
-        q, k, v = (
-            split_heads(part(x), self.n_heads) for part in (self.query, self.key, self.value)
-        )  # (B, A, T, K)
-        dropout = self.dropout if self.training else 0.0
-        if need_weights:
-            _, weights = attention(q, k, v, mask)
-            heads = F.dropout(weights, dropout) @ v
-        else:
-            weights, heads = None, fused_attention(q, k, v, mask, dropout=dropout)
+        heads, weights = self._heads(x, mask, need_weights)  # q, k and v are let go before the last product
         return self.output(merge_heads(heads)), weights
+
+    def _heads(self, x: Tensor, mask: Tensor | None, need_weights: bool) -> tuple[Tensor, Tensor | None]:
+        """Each head's output (B, A, T, K), and the weights (B, A, T, T) or None."""
+        q, k, v = (split_heads(part(x), self.n_heads) for part in (self.query, self.key, self.value))
+        dropout = self.dropout if self.training else 0.0
+        if not need_weights:
+            return fused_attention(q, k, v, mask, dropout=dropout), None
+        _, weights = attention(q, k, v, mask)
+        return F.dropout(weights, dropout) @ v, weights
 
 
 def check_heads(d_model: int, n_heads: int) -> None:
     """Raise ValueError, with the nearest numbers that work, unless n_heads divides d_model."""
     if n_heads < 1 or d_model % n_heads:
-        near = sorted((h for h in range(1, d_model + 1) if d_model % h == 0), key=lambda h: abs(h - n_heads))[
-            :3
-        ]
+        divisors = [h for h in range(1, d_model + 1) if d_model % h == 0]
+        near = sorted(sorted(divisors, key=lambda h: abs(h - n_heads))[:3])
         raise ValueError(
-            f"n_heads={n_heads} does not divide d_model={d_model}; try n_heads={' or '.join(map(str, sorted(near)))}"
+            f"n_heads={n_heads} does not divide d_model={d_model}; try n_heads={' or '.join(map(str, near))}"
         )

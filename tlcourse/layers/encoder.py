@@ -126,9 +126,9 @@ class EncoderLayer(nn.Module):
         self, x: Tensor, mask: Tensor | None = None, *, need_weights: bool = False
     ) -> tuple[Tensor, Tensor | None]:
         y, weights = self.attention(x, mask, need_weights=need_weights)
-        x = self.attention_norm(x + F.dropout(y, self.dropout, self.training))
-        y = self.feed_forward(x)
-        return self.feed_forward_norm(x + F.dropout(y, self.dropout, self.training)), weights
+        y = self.attention_norm(x + F.dropout(y, self.dropout, self.training))
+        z = F.dropout(self.feed_forward(y), self.dropout, self.training)
+        return self.feed_forward_norm(y + z), weights
 
 
 class Pooler(nn.Module):

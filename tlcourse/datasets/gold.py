@@ -1,4 +1,6 @@
-"""Sentences of editorials in which every name was marked by hand: the test that a word list cannot pass by itself.
+"""Sentences of editorials in which every name was marked by reading: the test that a word list cannot pass by itself.
+
+A language model read and marked them; no person has checked them yet (the file's "annotator").
 
 `data/entities-gold.json` holds ids, places and types, no text: the sentences have no licence to be republished and
 come from the asset `sentiment`; a hash of each makes sure that the places fit. The file's "guide" says what was

@@ -3,10 +3,11 @@
 make experiment NAME=pretrained/attention
 
 The encoder of `bert-mini` with a vocabulary of 1,024 pieces, so that it leaves the unigram plateau within a minute.
-Three arms: `words` at the rate and the random start that were chosen; `too fast`, a rate at which it never leaves the plateau; `shuffled`,
-texts whose tokens stand in random order, so that no neighbour tells anything. At snapshots: entropy of each head's
-weights on held-out pairs, beside loss and accuracy at their hidden words. At the end the weights are put in random
-order, which keeps every entropy, or made uniform. And a layer without positions, on words and on image patches.
+Three arms: `words` at the rate and the random start that were chosen; `too fast`, a rate at which it never leaves the
+plateau; `shuffled`, texts whose tokens stand in random order, so that no neighbour tells anything. At snapshots:
+entropy of each head's weights on held-out pairs, beside loss and accuracy at their hidden words. At the end the
+weights are put in random order, which keeps every entropy, or made uniform. And a layer without positions, on words
+and on image patches.
 """
 
 from __future__ import annotations

@@ -120,13 +120,11 @@ def times(part: str, direction: str) -> dict:
 def peak_bytes(call: Callable[[], None]) -> int:
     """The most that PyTorch's allocator held during a call beyond what it held before."""
     call()
-    activities = [torch.profiler.ProfilerActivity.CPU]
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        torch.profiler.profile(activities=activities, profile_memory=True) as profile,
-    ):
-        call()
-        profile.stop()
+    profile = torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True)
+    profile.start()
+    call()
+    profile.stop()
+    with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "trace.json")
         profile.export_chrome_trace(str(path))
         events = json.loads(path.read_text(encoding="utf-8"))["traceEvents"]

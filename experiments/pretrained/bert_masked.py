@@ -39,9 +39,9 @@ SETTINGS = {
     "corpora": ["bible", "wordnet"],
     "row": 64,  # positions with [CLS] and [SEP]
     "test_rows": {"bible": 208, "wordnet": 600},
-    "validation_rows": {"bible": 60, "wordnet": 180},
-    "train_tokens": {"frozen": 240_000, "whole": 110_000},
-    "tuning_tokens": {"frozen": 60_000, "whole": 40_000},
+    "validation_rows": {"bible": 200, "wordnet": 300},
+    "train_tokens": {"frozen": 120_000, "whole": 90_000},
+    "tuning_tokens": {"frozen": 30_000, "whole": 25_000},
     "batch_size": 16,
     "masked_in_training": 0.3,
     "masked_in_test": 0.15,

@@ -1,9 +1,9 @@
 """The course's own small BERT on the same five tasks.  make experiment NAME=pretrained/bert_mini
 
 `bert-mini` was pretrained on the Bible and on WordNet alone, with a vocabulary of its own. Here it does what MiniLM
-does in `experiments/pretrained/bert.py`, with learning rates chosen in the same way, and is compared with the same network
-from a random start. It is tested on those items only whose words its pretraining text does not define; in questions
-that concerns the entry that is asked for, not the others of the small dictionary. Masked words are as in
+does in `experiments/pretrained/bert.py`, with learning rates chosen in the same way, beside the same network from a
+random start. It is tested on those items only whose words its pretraining text does not define; in questions that
+concerns the entry that is asked for, not the other one of the small dictionary. Masked words are as in
 `experiments/pretrained/bert_masked.py`, on its own tokens, against counts of these tokens; one pretraining run stands
 for all seeds there.
 """

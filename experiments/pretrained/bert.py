@@ -49,7 +49,7 @@ SETTINGS = {
     "longest_answer": 40,  # tokens
     "rates": [1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3],
     "first_rates": {"pretrained": [3e-5, 1e-4, 3e-4], "random": [1e-4, 3e-4, 1e-3]},
-    "tfidf_sizes": [600, 2400, 9600],
+    "tfidf_sizes": [600, 2400, 4800],
     "C": [0.1, 1.0, 10.0, 100.0],
     "gold": results.digest(gold_file()),
 }
@@ -481,7 +481,7 @@ def tfidf(n: int, seed: int) -> dict:
 
     def fitted(known: slice, C: float):
         words = TfidfVectorizer(sublinear_tf=True, ngram_range=(1, 2))
-        return words, LogisticRegression(C=C, max_iter=300).fit(
+        return words, LogisticRegression(C=C, max_iter=200).fit(
             words.fit_transform(texts[known]), labels[known]
         )
 
@@ -523,7 +523,7 @@ def shapes(seed: int) -> dict:
     known = training_items("entities", seed)
     vectorizer = DictVectorizer()
     x, y = vectorizer.fit_transform(table(known)), [tag for s in known for tag in s.tags]
-    models = {C: LogisticRegression(C=C, max_iter=300).fit(x, y) for C in SETTINGS["C"]}
+    models = {C: LogisticRegression(C=C, max_iter=200).fit(x, y) for C in SETTINGS["C"]}
     score = {
         C: scored_tags(guessed(m, silver.validation), silver.validation)["f1"] for C, m in models.items()
     }

@@ -50,7 +50,7 @@ SETTINGS = {
     "rates": [1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3],
     "first_rates": {"pretrained": [3e-5, 1e-4, 3e-4], "random": [1e-4, 3e-4, 1e-3]},
     "tfidf_sizes": [600, 2400, 4800],
-    "C": [0.1, 1.0, 10.0, 100.0],
+    "C": [1.0, 10.0, 100.0, 1000.0, 10000.0],
     "gold": results.digest(gold_file()),
 }
 STUDY = results.Study(

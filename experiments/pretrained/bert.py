@@ -43,7 +43,7 @@ SETTINGS = {
     "n_train": {"pairs": 600, "topics": 600, "reading": 600, "entities": 500},
     "n_validation": {"pairs": 400, "topics": 400, "reading": 200},
     "n_test": {"pairs": 1000, "topics": 1000, "reading": 500},
-    "epochs": {"pairs": 3, "topics": 3, "reading": 3, "entities": 2},
+    "epochs": {"pairs": 2, "topics": 2, "reading": 3, "entities": 2},
     "max_length": {"pairs": 48, "topics": 48, "reading": 112, "entities": 96},
     "n_entries": 2,  # of the small dictionary that a question is about
     "longest_answer": 40,  # tokens

@@ -10,16 +10,19 @@ for all seeds there.
 
 from __future__ import annotations
 
-from tlcourse import results
+from tlcourse import results, weights
 from tlcourse.models.bert import BertForMaskedLM
 
 BASE = results.load_script(results.SCRIPTS / "pretrained" / "bert.py")
 MASKED = results.load_script(results.SCRIPTS / "pretrained" / "bert_masked.py")
 SOURCE = "bert-mini"
-SETTINGS = {"base": BASE.STUDY.recipe, "masked": MASKED.STUDY.recipe, "source": SOURCE}
-STUDY = results.Study(
-    "pretrained/bert_mini", SETTINGS, assets=[SOURCE, "wordnet", "sentiment", "king-james-bible"]
-)
+SETTINGS = {
+    "base": BASE.STUDY.recipe,
+    "masked": MASKED.STUDY.recipe,
+    "source": SOURCE,
+    "weights": weights.read_card(SOURCE).sha256,
+}
+STUDY = results.Study("pretrained/bert_mini", SETTINGS, assets=["wordnet", "sentiment", "king-james-bible"])
 
 
 def tune(source: str, task: str, arm: str, rate: float) -> dict:

@@ -36,9 +36,10 @@ def longest_copies(samples: Sequence[Words], training: Words) -> np.ndarray:
     with a blank in them, which would hide where one ends.
     """
     for words in (*samples, training):
-        if strange := next((word for word in words if not word or " " in word), None):
+        strange = [word for word in words if not word or " " in word]
+        if strange:
             raise ValueError(
-                f"the word {strange!r} is empty or has a blank in it; split texts into words first"
+                f"the word {strange[0]!r} is empty or has a blank in it; split texts into words first"
             )
     text = f" {' '.join(training)} "
     return np.array([_longest(sample, text) for sample in samples], dtype=np.int64)

@@ -24,15 +24,17 @@ from tlcourse.pretraining import CountModel
 from tlcourse.tokenizers import ByteLevelBPE
 from tlcourse.training import TrainingConfig, fit
 
+SOURCES = {"bible": "gpt2-mini-bible", "wordnet": "gpt2-mini-wordnet"}
 SETTINGS = {
     "exploratory_seed": 100,
     "seeds": [0, 1, 2, 3, 4],
-    "sources": {"bible": "gpt2-mini-bible", "wordnet": "gpt2-mini-wordnet"},
+    "sources": SOURCES,
+    "weights": {name: weights.read_card(name).sha256 for name in SOURCES.values()},
     "passes": {"12288": 8, "49152": 3, "196608": 1},
     "tuned_at": 49_152,
     "batch_size": 4,
     "ladder": [3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1],
-    "first_rates": [3e-4, 1e-3, 3e-3, 1e-2],
+    "first_rates": [3e-4, 1e-3, 3e-3],
     "source_tokens": 800_000,
     "scored_tokens": {"validation": 8_192, "test": 16_384},
     "scene_tokens": 1_024,
@@ -53,7 +55,7 @@ SETTINGS = {
 STUDY = results.Study(
     "pretrained/gpt2",
     SETTINGS,
-    assets=["shakespeare", "king-james-bible", "wordnet", *SETTINGS["sources"].values()],
+    assets=["shakespeare", "king-james-bible", "wordnet"],
     plan=("main", "plan", "plan_tuning", "tuned", "differences", "bits_difference"),
 )
 ARMS = ("scratch", *SETTINGS["sources"])

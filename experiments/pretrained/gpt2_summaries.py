@@ -23,10 +23,12 @@ from tlcourse.models.gpt2 import GPT2
 from tlcourse.tokenizers import ByteLevelBPE
 from tlcourse.training import TrainingConfig, fit
 
+SOURCE = "gpt2-mini-wordnet"
 SETTINGS = {
     "exploratory_seed": 100,
     "seeds": [0, 1, 2],
-    "source": "gpt2-mini-wordnet",
+    "source": SOURCE,
+    "weights": weights.read_card(SOURCE).sha256,
     "pairs": 1_600,
     "tuned_pairs": 800,
     "passes": 1,
@@ -43,7 +45,7 @@ SETTINGS = {
 STUDY = results.Study(
     "pretrained/gpt2_summaries",
     SETTINGS,
-    assets=["debian-descriptions", SETTINGS["source"]],
+    assets=["debian-descriptions"],
     plan=("main", "plan", "plan_tuning", "tuned", "differences"),
 )
 ARMS = ("scratch", "wordnet")

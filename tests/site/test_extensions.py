@@ -2,7 +2,9 @@
 
 import io
 import json
+import re
 import sys
+from dataclasses import replace
 
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output, writes
@@ -187,6 +189,66 @@ def test_prose_keeps_code_and_shows_markup_as_text(extensions):
         "Next\\.",
         "",
     ]
+
+
+@pytest.fixture
+def page(tmp_path, extensions):
+    """A function: Markdown → warnings and HTML of a page with the directives of assets_listing."""
+    from sphinx.application import Sphinx
+    from sphinx.util.docutils import docutils_namespace
+
+    def build(text):
+        (tmp_path / "source").mkdir()
+        (tmp_path / "source" / "index.md").write_text(text)
+        warnings = io.StringIO()
+        with docutils_namespace():
+            Sphinx(
+                *(str(tmp_path / "source"), None, str(tmp_path / "html"), str(tmp_path / "trees"), "html"),
+                confoverrides={
+                    "extensions": ["myst_nb", "assets_listing"],
+                    "myst_enable_extensions": ["deflist"],
+                    "html_theme": "basic",
+                },
+                status=None,
+                warning=warnings,
+            ).build()
+        return warnings.getvalue(), (tmp_path / "html" / "index.html").read_text(encoding="utf-8")
+
+    return build
+
+
+def test_checkpoints_are_listed_with_their_cards_and_what_was_measured(page, tmp_path, monkeypatch):
+    from tests.test_weights_card import CARD
+    from tlcourse.weights import card, content_hash, shipped
+
+    folder = tmp_path / "checkpoints" / "bert-mini"
+    folder.mkdir(parents=True)
+    (folder / "model.safetensors").write_bytes(b"x" * 8_100_000)
+    digest = content_hash(folder / "model.safetensors")
+    card.write_card(folder, replace(CARD, sha256=digest, metrics={"loss *a*": -1.25, "perplexity": 12345.6}))
+    monkeypatch.setattr(shipped, "home", lambda: tmp_path / "checkpoints")
+    warnings, html = page("# Data\n\n```{checkpoints}\n```\n")
+    assert warnings == ""
+    for shown in (
+        "8.1 MB",
+        "WordNet 3.0, glosses; King James Bible",
+        "1,000 steps, 8.2 million tokens, 1.6 core-hours",
+        "loss *a* −1.25; perplexity 12,346",
+        "public domain, outside of the United Kingdom",
+        "Anything that needs knowledge of the world.",
+        "make experiment NAME=pretrained/checkpoints",
+        "50 minutes",
+        digest[:12],
+    ):
+        assert shown in re.sub(r"<[^>]+>", "", html).replace("\n", " "), shown
+    assert "from_pretrained(&quot;bert-mini&quot;)" in re.sub(r"</?span[^>]*>", "", html)
+
+
+def test_page_without_checkpoints_says_so(page, tmp_path, monkeypatch):
+    from tlcourse.weights import shipped
+
+    monkeypatch.setattr(shipped, "home", lambda: tmp_path / "none")
+    assert page("# Data\n\n```{checkpoints}\n```\n")[1].count("No checkpoint is stored yet.") == 1
 
 
 def test_mathjax_bundle_is_one_file_that_draws_its_own_glyphs(extensions):

@@ -37,7 +37,7 @@ def recorded(**changes):
     return claim | changes
 
 
-def chapter():
+def chapter(**metadata):
     cells = [
         new_markdown_cell("# Fine-tuning"),
         new_code_cell("import tlcourse", execution_count=1),
@@ -49,23 +49,23 @@ def chapter():
     ]
     language = {"name": "python", "pygments_lexer": "ipython3"}
     kernel = {"name": "python3", "display_name": "Python 3"}
-    return new_notebook(cells=cells, metadata={"kernelspec": kernel, "language_info": language})
+    return new_notebook(cells=cells, metadata={"kernelspec": kernel, "language_info": language, **metadata})
 
 
 @pytest.fixture
 def book(tmp_path, extensions):
-    """A function: claims → warnings and HTML pages of a small book that records them."""
+    """A function: claims, metadata → warnings and HTML pages of a small book that records them."""
     from sphinx.application import Sphinx
     from sphinx.util.docutils import docutils_namespace
 
-    def build(*claims):
+    def build(*claims, **metadata):
         source = tmp_path / "source"
         for folder in ("book/transfer", "data/claims/transfer/finetuning"):
             (source / folder).mkdir(parents=True)
         for claim in claims:
             (source / "data/claims" / claim["chapter"]).mkdir(parents=True, exist_ok=True)
             (source / "data/claims" / claim["chapter"] / f"{claim['id']}.json").write_text(json.dumps(claim))
-        (source / "book/transfer/finetuning.ipynb").write_text(writes(chapter()))
+        (source / "book/transfer/finetuning.ipynb").write_text(writes(chapter(**metadata)))
         statements = "\n".join(f"(s{n})=\n## S{n}\n\n```{{measured}} S{n}\n```\n" for n in range(1, 25))
         (source / "audit.md").write_text(f"# Audit\n\n```{{coverage}}\n```\n\n{statements}")
         (source / "index.md").write_text(
@@ -110,6 +110,20 @@ def test_audit_says_of_statements_without_a_claim_that_nothing_is_measured_yet(b
     _, pages = book(recorded())
     assert pages["audit"].count("not yet") == 23
     assert "planned" in pages["audit"]
+
+
+def test_audit_tells_a_page_of_results_from_a_chapter(book):
+    warnings, pages = book(recorded(), tlcourse={"kind": "results"})
+    assert warnings == ""
+    rows = re.sub(r"<[^>]+>", "", pages["audit"])
+    # S9 is taught in this one chapter, S7 also in a planned one: twice each, in the table and at the statement.
+    assert rows.count("results only: Fine-tuning") == 2 * 5
+    assert rows.count("results only: Fine-tuning; planned: concepts") == 2
+    assert "0.42 [0.10, 0.74]" in pages["audit"] and "cell 2" in pages["audit"]
+
+
+def test_audit_of_a_chapter_calls_nothing_results_only(book):
+    assert "results only" not in book(recorded())[1]["audit"]
 
 
 def test_claim_that_no_cell_prints_any_more_is_a_warning_that_names_the_command(book):

@@ -5,13 +5,20 @@ import json
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from tests.tools.test_anatomy import ADDRESS, COLAB, claim, shows
+from tests.tools import test_anatomy
+from tests.tools.test_anatomy import ADDRESS, COLAB, claim
 from tools import anatomy, chapter, notebooks, result_pages
 
 OPENING = "# BERT: results\n\nDoes pretraining help? These are results; the chapter will follow."
 LIMITS = "## What it does not show\n\nOne corpus, one width."
 LOAD = 'from tlcourse import results\n\nruns = results.load("pretrained/bert")'
 ALT = {"mystnb": {"image": {"alt": "Accuracy rises with the number of steps."}}}
+
+
+def shows(statement):
+    cell = test_anatomy.shows(statement)
+    cell.source = "claim()"  # which the rules read as Python
+    return cell
 
 
 def table(*tags):

@@ -77,7 +77,8 @@ def card_entry(card: weights.Card) -> list[str]:
     return [
         f"`{card.name}`",
         f': Open it with `{card.model}.from_pretrained("{card.name}")`.',
-        f"  {escaped(card.good_for)} {escaped(card.not_good_for)}",
+        f"  Good for: {escaped(card.good_for)}",
+        f"  Not good for: {escaped(card.not_good_for)}",
         "",
         f"  Trained on {corpora}; seed {card.seed}; {card.seconds / 60:,.0f} minutes on",
         f"  {escaped(str(processor))} with PyTorch {escaped(str(torch))}. Made by",

@@ -133,6 +133,8 @@ SOURCES = [
     'runs = results.load("transfer/finetuning_random_start").select(task="finetune")\nfound = results.accuracy(runs)',
     'table([{"arm": "random start", "accuracy, %": found}], {"arm": "", "accuracy, %": ".1f"})',
     'ax = figures.compare({"random start": found}, xlabel="accuracy, %")',
+    'ax = figures.arms({"2,000 tweets": {"random start": found}}, xlabel="accuracy, %")',
+    'table([{"runs": len(runs), "seeds": len({r["seed"] for r in runs})}], {"runs": "d", "seeds": "d"})',
     'claim("above-half", "a random start is right more often than not", found.low, at_least=50, interval=found)',
 ]
 
@@ -142,7 +144,8 @@ def test_a_page_of_real_results_runs_and_keeps_every_rule(tiny_book):
     path = root / "book" / "bert.ipynb"
     made = notebooks.read(path)
     made.cells = [new_markdown_cell(OPENING), *made.cells[1:], new_markdown_cell(LIMITS)]
-    made.cells[4].metadata.update(ALT)
+    for cell in made.cells[4:6]:
+        cell.metadata.update(ALT)
     made.metadata.update(tlcourse={"kind": "results"})
     notebooks.write(path, notebooks.normalise(made))
     chapter.rewrite("bert", root)
@@ -152,6 +155,11 @@ def test_a_page_of_real_results_runs_and_keeps_every_rule(tiny_book):
 
     recorded = claims.load(root / "data" / "claims" / "bert")
     assert result_pages.faults(stored, recorded, ADDRESS) == []
+    images = ["image/png" in output.data for cell in stored.cells[4:6] for output in cell.outputs]
+    assert images == [
+        True,
+        True,
+    ]  # a cell that ends with `ax = …` shows its figure, the second like the first
     shown = notebooks.code_cells(stored)[2].outputs[0].data
     assert "tl-table" in shown["text/html"] and "random start" in shown["text/plain"]
     assert json.loads((root / "data/claims/bert/above-half.json").read_text())["at_least"] == 50

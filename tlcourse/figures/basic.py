@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
+import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
@@ -61,6 +62,9 @@ Curve = tuple[Sequence[float], Sequence[HasInterval]]
 
 def style() -> AbstractContextManager[None]:
     """The book's look, for a figure drawn by hand: `with figures.style(): …`."""
+    # Chosen here and not at the first figure: a notebook's backend is switched to interactive when it is chosen, and
+    # leaving the context would take that back, so that no later figure would be shown.
+    matplotlib.get_backend()
     return plt.style.context(["default", _STYLE])
 
 

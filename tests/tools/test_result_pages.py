@@ -156,10 +156,8 @@ def test_a_page_of_real_results_runs_and_keeps_every_rule(tiny_book):
     recorded = claims.load(root / "data" / "claims" / "bert")
     assert result_pages.faults(stored, recorded, ADDRESS) == []
     images = ["image/png" in output.data for cell in stored.cells[4:6] for output in cell.outputs]
-    assert images == [
-        True,
-        True,
-    ]  # a cell that ends with `ax = …` shows its figure, the second like the first
+    # A cell that ends with `ax = …` shows its figure, the second like the first.
+    assert images == [True, True]
     shown = notebooks.code_cells(stored)[2].outputs[0].data
     assert "tl-table" in shown["text/html"] and "random start" in shown["text/plain"]
     assert json.loads((root / "data/claims/bert/above-half.json").read_text())["at_least"] == 50

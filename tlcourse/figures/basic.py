@@ -4,8 +4,8 @@ Every function takes plain data and objects with `estimate`, `low` and `high` (a
 changes no global setting of matplotlib, and returns the Axes it drew on.
 """
 
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import matplotlib
@@ -60,12 +60,15 @@ class HasHistory(Protocol):
 Curve = tuple[Sequence[float], Sequence[HasInterval]]
 
 
-def style() -> AbstractContextManager[None]:
+@contextmanager
+def style() -> Iterator[None]:
     """The book's look, for a figure drawn by hand: `with figures.style(): …`."""
-    # Chosen here and not at the first figure: a notebook's backend is switched to interactive when it is chosen, and
-    # leaving the context would take that back, so that no later figure would be shown.
-    matplotlib.get_backend()
-    return plt.style.context(["default", _STYLE])
+    with plt.style.context(["default", _STYLE]):
+        yield
+        interactive = matplotlib.is_interactive()
+    # A notebook's backend switches to interactive when the first figure is made, in the context, whose end would take
+    # that back: no later figure would be shown at the end of its cell.
+    matplotlib.interactive(interactive)
 
 
 def label_curve(

@@ -20,11 +20,7 @@ BASE.HEADS = {  # in this script's own copy
     "entities": albert.AlbertForTokenClassification,
 }
 SOURCE = "albert-mini"
-SETTINGS = {
-    "base": BASE.STUDY.recipe,
-    "source": SOURCE,
-    "checkpoint": weights.read_card(SOURCE).sha256 if SOURCE in weights.checkpoints() else None,
-}
+SETTINGS = {"base": BASE.STUDY.recipe, "source": SOURCE, "weights": weights.read_card(SOURCE).sha256}
 STUDY = results.Study("pretrained/albert_mini", SETTINGS, assets=["wordnet", "sentiment", "king-james-bible"])
 
 
@@ -40,8 +36,8 @@ def finetune(task: str, arm: str, rate: float, seed: int) -> dict:
 
 def plan(rates: dict) -> dict:
     jobs = {}
-    for seed in BASE.SETTINGS["seeds"]:
-        for (task, arm), rate in rates.items():
+    for (task, arm), rate in rates.items():
+        for seed in range(BASE.SETTINGS["seeds"][task]):
             arguments = {"task": task, "arm": arm, "rate": rate, "seed": seed}
             jobs[f"{task} {arm} {seed}"] = (finetune, arguments)
     return jobs

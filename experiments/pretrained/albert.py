@@ -45,7 +45,7 @@ SETTINGS = {
     },
     "objectives": ["sentence order", "next sentence", "words alone"],
     "init_sd": 0.05,
-    "phases": [{"length": 32, "batch_size": 8, "steps": 1500}],
+    "phases": [{"length": 32, "batch_size": 8, "steps": 1200}],
     "tuning_phases": [{"length": 32, "batch_size": 8, "steps": 600}],
     "ladder": [1.25e-4, 2.5e-4, 5e-4, 1e-3, 2e-3, 4e-3],
     "first_rates": [2.5e-4, 5e-4, 1e-3],

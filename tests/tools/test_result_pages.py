@@ -135,6 +135,7 @@ SOURCES = [
     'ax = figures.compare({"random start": found}, xlabel="accuracy, %")',
     'ax = figures.arms({"2,000 tweets": {"random start": found}}, xlabel="accuracy, %")',
     'table([{"runs": len(runs), "seeds": len({r["seed"] for r in runs})}], {"runs": "d", "seeds": "d"})',
+    'print("one domain, one size")',
     'claim("above-half", "a random start is right more often than not", found.low, at_least=50, interval=found)',
 ]
 

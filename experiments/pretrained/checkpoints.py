@@ -33,11 +33,8 @@ SETTINGS = {
         "vocab_size": 8192,
         "sizes": {"d_model": 128, "n_layers": 4, "n_heads": 4, "d_inner": 512, "n_positions": 128},
         "d_embedding": 32,
-        # Short texts first, as BERT did: 94 % of its steps, where the neighbours of a word are found soonest.
-        "phases": [
-            {"length": 32, "batch_size": 32, "steps": 6000},
-            {"length": 128, "batch_size": 8, "steps": 800},
-        ],
+        # Short texts, where the neighbours of a word are found soonest; some long ones train the later positions.
+        "phases": [{"length": 32, "batch_size": 32, "steps": 6500, "long": {"length": 128, "share": 0.04}}],
         "tuning_phases": [{"length": 32, "batch_size": 32, "steps": 600}],
         "rates": [5e-4, 1e-3, 2e-3],
         "validation_pairs": 400,
@@ -130,6 +127,17 @@ class Words:
         return words + pretraining.pair_loss(answers[1], batch.labels) if self.pairs else words
 
 
+def long_pairs(objective: str, corpora: Sequence[str], length: int, n: int, seed: int) -> list[Pair]:
+    """n pairs of training text at random, drawn from it as often as it takes."""
+    found: list[Pair] = []
+    for again in itertools.count():
+        if len(found) >= n:
+            break
+        for corpus in corpora:
+            found += draw_pairs(objective, corpus, "train", length, 10_000 * seed + 5_000 + again)
+    return [found[i] for i in np.random.default_rng(seed).permutation(len(found))[:n]]
+
+
 def pretrain(
     model: nn.Module,
     objective: str,
@@ -153,6 +161,13 @@ def pretrain(
                 found += draw_pairs(objective, corpus, "train", phase["length"], round_seed)
             if len(found) >= wanted:
                 break
+        if "long" in phase:
+            n = round(phase["long"]["share"] * wanted)
+            short = np.random.default_rng(seed).permutation(len(found))[: wanted - n]
+            found = [
+                *(found[i] for i in short),
+                *long_pairs(objective, corpora, phase["long"]["length"], n, seed),
+            ]
         words = Words(100 * seed + number, pairs=pairs)
         config = TrainingConfig(
             max_steps=phase["steps"], batch_size=phase["batch_size"], learning_rate=rate, seed=seed

@@ -16,7 +16,9 @@ class KeyValueCache:
         """like: a tensor whose dtype and device the cache takes."""
         heads = (config.n_heads, n_positions, config.d_model // config.n_heads)  # A, S, K
         shape = (config.n_layers, 2, n_rows, *heads)
-        self.layers = torch.empty(shape, dtype=like.dtype, device=like.device).unbind()  # each (2, B, A, S, K)
+        self.layers = torch.empty(
+            shape, dtype=like.dtype, device=like.device
+        ).unbind()  # each (2, B, A, S, K)
         self.length = 0
 
     def extend(self, layer: int, kv: Tensor) -> tuple[Tensor, ...]:

@@ -86,7 +86,8 @@ def in_a_process(network: str, side: str, kind: str, folder: str, shape: tuple[i
         [sys.executable, "-m", "benchmarks.memory", arguments], cwd=ROOT, capture_output=True, text=True
     )
     if done.returncode:
-        raise RuntimeError(f"{kind} of {network}, {side}, failed: {done.stderr.strip().splitlines()[-1:]}")
+        said = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
+        raise RuntimeError(f"{kind} of {network}, {side}, failed: {said[-1]}")
     return json.loads(done.stdout.splitlines()[-1])
 
 

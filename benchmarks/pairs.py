@@ -33,8 +33,8 @@ class Pairs:
 
 
 def n_pairs(seconds: float, seconds_a_pair: float) -> int:
-    """As many as fit into the time, 7 at least for the sake of the interval, 101 at most."""
-    return int(min(max(seconds / seconds_a_pair, FEWEST), MOST))
+    """As many as fit into the time behind two untimed ones, 7 at least for the interval's sake, 101 at most."""
+    return int(min(max(seconds / seconds_a_pair - 2, FEWEST), MOST))
 
 
 def interleave(ours: Callable[[], object], theirs: Callable[[], object], *, seconds: float) -> Pairs:

@@ -42,7 +42,7 @@ def bench(monkeypatch, tmp_path, told):
 
 
 def test_all_parts_share_the_minutes_and_are_stored(bench, tmp_path, told):
-    given = bench("--minutes", "9")
+    given = bench("--minutes", "10")
     assert given == {"one": 60.0, "two": 60.0, "u": 60.0}  # four minutes for four comparisons
     stored = {path.name: json.loads(path.read_text()) for path in (tmp_path / "store").iterdir()}
     assert set(stored) == {"one.json", "two.json", "untimed.json"}

@@ -31,11 +31,11 @@ def test_passes_are_timed_forward_and_training_and_padded_where_masked(tiny, onc
     assert len(records) == len(once) == len(told) == n
     assert [r["task"] for r in records] == ["forward"] * (n // 2) + ["training step"] * (n // 2)
     assert [r["rows"] for r in records[: n // 2]] == ["no padding", "padded"][: n // 2]
-    assert all(r["shape"] == [4, 128] and r["aim"] == 0.97 and r["network"] == network for r in records)
+    assert all(r["shape"] == [2, 128] and r["aim"] == 0.97 and r["network"] == network for r in records)
     assert records[-1]["flops"] == 3 * records[0]["flops"] > 0
     assert records[0]["ours"] == {"wall": (1.0, 2.0), "cpu": (1.5, 2.5)}
     forward, step = once[0], once[n // 2]
-    assert forward[0].shape == forward[1].shape == (4, 128, 61) and step[0].dim() == 0
+    assert forward[0].shape == forward[1].shape == (2, 128, 61) and step[0].dim() == 0
 
 
 def test_a_generation_is_timed_for_one_prompt_and_for_eight(tiny, once, told):

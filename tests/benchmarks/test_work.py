@@ -38,8 +38,10 @@ def test_operations_are_those_of_the_matrix_products():
     """Each weight is multiplied once a token, and attention makes two products of T × T × D a layer."""
     pair, batch = sides.both(TINY["gpt2-124m"]), work.random_batch(61, (10,) * 3, masked=False)
     weights = 2 * (4 * 12 * 12 + 2 * 12 * 20) + 61 * 12
-    attention = 2 * 2 * 10 * 10 * 12
-    assert work.forward_flops(pair.ours, batch) == 2 * (30 * weights + 3 * attention)
+    attention = (
+        2 * 2 * 10 * 10 * 12
+    )  # of a row and a layer: two products, a multiplication and an addition each
+    assert work.forward_flops(pair.ours, batch) == 2 * 30 * weights + 3 * 2 * attention
 
 
 def test_a_new_token_reads_all_weights_but_rows_of_tables():

@@ -173,7 +173,9 @@ def test_each_token_is_read_once_and_logits_are_computed_for_the_last_alone():
 
 
 @pytest.mark.parametrize("n_rows", [1, 3, 8, 9])
-@pytest.mark.parametrize("vocab_size", [101, 2**21 // 24 + 1])  # below and above the size where the product is turned
+@pytest.mark.parametrize(
+    "vocab_size", [101, 2**21 // 24 + 1]
+)  # below and above the size where the product is turned
 def test_a_table_of_any_size_gives_each_row_its_best_token(vocab_size, n_rows):
     ours = model(TINY | {"vocab_size": vocab_size})
     prompt = torch.randint(vocab_size, (n_rows, 5), generator=seeded())

@@ -73,6 +73,38 @@ def test_what_is_exported_is_found_by_name_and_transformers_agrees_to_1e_5(home,
     assert os.listdir(home) == ["bert-mini"]
 
 
+def test_each_fault_of_a_checkpoint_is_found(home, project, monkeypatch):
+    model, tokenizer = made("BertForPreTraining")
+    export(model, tokenizer, CARD)
+    folder = home / "bert-mini"
+    forward = BertForPreTraining.forward
+    with monkeypatch.context() as patch:
+
+        def shifted(*args, **kw):
+            words, next_sentence = forward(*args, **kw)
+            return words + 1e-3 * words.abs().max(), next_sentence
+
+        patch.setattr(BertForPreTraining, "forward", shifted)
+        (fault,) = faults(folder, project)
+        assert "transformers' logits differ by 1.0e-03" in fault
+    with monkeypatch.context() as patch:
+        patch.setattr(WordPiece, "encode", lambda self, text: [1, 2])
+        assert faults(folder, project) == ["bert-mini: transformers' tokenizer gives other ids"]
+    settings = (folder / "config.json").read_text()
+    (folder / "config.json").write_text(settings.replace('"BertForPreTraining"', '"BertForMaskedLM"'))
+    assert "transformers does not find every tensor" in faults(folder, project)[0]
+    (folder / "config.json").write_text(settings)
+    assert faults(folder, home) == [
+        "bert-mini: its recipe experiments/pretrained/checkpoints.py does not exist"
+    ]
+    (folder / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes() + b" ")
+    assert faults(folder, project) == ["bert-mini: the weights are not those that its card is about"]
+    folder.rename(home / "bert-mono")
+    assert "bert-mono has the card of bert-mini" in faults(home / "bert-mono", project)
+    (home / "bert-mono" / "card.json").unlink()
+    assert "holds no card.json" in faults(home / "bert-mono", project)[0]
+
+
 def test_without_a_folder_of_checkpoints_there_are_none(home):
     assert checkpoints() == [] and cards() == []
     with pytest.raises(

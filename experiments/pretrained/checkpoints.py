@@ -51,7 +51,7 @@ SETTINGS = {
         "batch_size": 16,
         "steps": 1500,
         "tuning_steps": 150,
-        "rates": [1e-3, 2e-3, 4e-3],
+        "rates": [5e-4, 1e-3, 2e-3, 4e-3],
         "validation_blocks": 64,
         "test_documents": 200,
     },

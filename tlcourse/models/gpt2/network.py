@@ -169,7 +169,8 @@ class GPT2(nn.Module):
 
     @classmethod
     def from_pretrained(cls, source: str | Path) -> GPT2:
-        """Weights and sizes from an asset, a folder in the Hugging Face layout, or a hub id in the local cache.
+        """Weights and sizes from an asset, a checkpoint of this project ("gpt2-mini-bible"), a folder in the Hugging
+        Face layout, or a hub id in the local cache.
 
         Any official GPT-2 layout: with or without `transformer.`, with or without the tied output layer. In float32,
         in evaluation mode. Never downloads. Raises FileNotFoundError or MissingAssetError naming the command that

@@ -47,5 +47,5 @@ def parameter_distance(a: nn.Module | Mapping[str, Tensor], b: nn.Module | Mappi
 
 def _weights(network: nn.Module | Mapping[str, Tensor]) -> dict[str, Tensor]:
     named = network.named_parameters() if isinstance(network, nn.Module) else network.items()
-    tensors = {name: torch.as_tensor(value) for name, value in named}
+    tensors = {n: v if isinstance(v, Tensor) else torch.as_tensor(np.asarray(v)) for n, v in named}
     return {name: tensor for name, tensor in tensors.items() if tensor.is_floating_point()}

@@ -40,6 +40,16 @@ def test_evidence_at_the_returned_precisions_is_the_returned_evidence():
             assert reference.log_evidence(features, targets[:, k], a + da, b + db) < found.nats[k]
 
 
+@pytest.mark.parametrize("signal", [0.0, 1.0])
+def test_the_published_iteration_stops_short_where_features_outnumber_samples_and_never_goes_beyond(signal):
+    features, labels = data(40, 200, signal=signal)
+    columns = np.eye(3)[labels]
+    found = max_evidence(features, columns).nats
+    published = np.array([reference.fixed_point_evidence(features, y) for y in columns.T])
+    assert (published < found + 1e-9).all()
+    assert logme(features, labels) - published.mean() > 0.01
+
+
 def test_one_orthogonal_direction_equals_the_closed_form():
     # n = 4 samples, one feature of norm² 4: y has power p = 9 along it and q = 3 across it (three directions).
     # Variances at the maximum: 9 along, 3/3 = 1 across, so 1/β = 1 and 4/α + 1 = 9.

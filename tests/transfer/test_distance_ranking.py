@@ -31,7 +31,7 @@ def make_source(k, **changes):
         "name": f"s{k}",
         "features": rng.normal(size=(N, 6)) + 0.5 * k * np.eye(6)[LABELS],
         "probabilities": np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True),
-        "embedded": rng.normal(size=(30, 3)) + 6 - k,
+        "embedded": np.random.default_rng(50).normal(size=(30, 3)) + (6 - k) / 3,
         "parameters": {"w": torch.full((3,), 6.0 - k)},
         "n_parameters": 1000 - k,
         "fine_tuned": 0.5 + k / 20,

@@ -65,7 +65,10 @@ def test_mmd_equals_the_unbiased_estimate_a_pair_at_a_time(bandwidth):
 
 
 def test_mmd_without_a_bandwidth_takes_the_median_distance_of_both_sets():
-    x, y = pair()
+    x, y = pair()  # 50 samples, 1,225 pairs
+    assert median_distance(x[:4]) == pytest.approx(
+        reference.median_distance(x[:4]), rel=1e-12
+    )  # six: no middle
     h = reference.median_distance(np.concatenate([x, y]))
     assert median_distance(np.concatenate([x, y])) == pytest.approx(h, rel=1e-12)
     assert mmd(x, y) == pytest.approx(reference.mmd(x, y, h), rel=1e-9)

@@ -70,8 +70,8 @@ def median_distance(x) -> float:
     if len(x) > _MEDIAN_POINTS:
         x = x[np.linspace(0, len(x) - 1, _MEDIAN_POINTS).round().astype(int)]
     x = x - x.mean(axis=0)
-    squares = _squared_distances(x, x)[np.triu_indices(len(x), 1)]
-    median = float(np.sqrt(np.median(squares)))
+    distances = np.sqrt(_squared_distances(x, x)[np.triu_indices(len(x), 1)])
+    median = float(np.median(distances))
     if median <= 1e-7 * np.sqrt(np.square(x).sum(axis=1).max()):  # below, squared distances are rounding
         raise ValueError(
             f"most of {len(x)} samples coincide, so that their median distance is 0; give a bandwidth"

@@ -26,7 +26,7 @@ def largest_log_evidence(features, y, reach=20.0):
             return 1e10
 
     starts = [(a, b) for a in (-6, -2, 0, 2, 6) for b in (-2, 0, 2, 6)]
-    starts = sorted(starts, key=loss)[:6]
+    starts = sorted(starts, key=loss)[:4]
     options = {"xatol": 1e-6, "fatol": 1e-11, "maxiter": 400}
     return -min(minimize(loss, start, method="Nelder-Mead", options=options).fun for start in starts)
 

@@ -77,17 +77,25 @@ def scan_ratio(features, y):
     return -0.5 * (np.log(2 * np.pi) + 1 + np.log(noise) + np.log(shape).sum(axis=1) / n)
 
 
-def test_of_two_maxima_the_higher_is_taken():
-    first_is_higher = []
-    for noise in np.exp(np.linspace(-5, -2, 25)):
-        features, y = two_maxima(noise)
-        scan = scan_ratio(features, y)
-        first, second = scan[1 + np.flatnonzero((scan[1:-1] > scan[:-2]) & (scan[1:-1] > scan[2:]))]
-        assert max_evidence(features, y).nats[0] == pytest.approx(
-            max(first, second), abs=1e-6
-        )  # of the scan's step
-        first_is_higher.append(first > second)
-    assert 3 < sum(first_is_higher) < 22  # each of the two is the higher one somewhere
+def heights(noise):
+    """Evidence at the first and at the second maximum."""
+    scan = scan_ratio(*two_maxima(noise))
+    return scan[1 + np.flatnonzero((scan[1:-1] > scan[:-2]) & (scan[1:-1] > scan[2:]))]
+
+
+def test_of_two_maxima_the_higher_is_taken_also_where_they_are_nearly_equal():
+    low, high = np.exp([-5.0, -2.0])
+    assert np.argmax(heights(low)) == 1
+    assert np.argmax(heights(high)) == 0
+    for _ in range(30):
+        middle = (low * high) ** 0.5
+        low, high = (low, middle) if np.argmax(heights(middle)) == 0 else (middle, high)
+    for factor in (0.3, 0.99, 0.999, 1.001, 1.01, 3.0):
+        first, second = heights(low * factor)
+        assert (first > second) == (factor > 1)
+        found = max_evidence(*two_maxima(low * factor)).nats[0]
+        assert found == pytest.approx(max(first, second), abs=1e-6)  # of the scan's step
+    assert abs(np.diff(heights(low * 1.001))[0]) > 1e-4  # more than that tolerance
 
 
 def test_features_that_do_not_help_leave_the_evidence_of_noise_alone():

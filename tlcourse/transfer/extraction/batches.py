@@ -116,9 +116,7 @@ def _features(
     for number, batch in enumerate(batches):
         if seen is not None:
             seen(batch)
-        if device.type != "cpu":
-            batch = send_to_device(batch, device)
-        features = {name: rows.cpu() for name, rows in extractor(batch).items()}
+        features = {name: rows.cpu() for name, rows in extractor(send_to_device(batch, device)).items()}
         _check(features, kinds, number)
         yield features
     if not kinds:

@@ -95,8 +95,9 @@ def test_it_learns_where_to_look_from_its_start():
 
 
 def test_a_seed_makes_the_start_repeatable_without_touching_the_global_one():
-    AttentionPooling(4)  # nn.Linear draws its own start, which is then replaced
+    state = torch.get_rng_state()
     a, b, c = (AttentionPooling(4, seed=s).key.weight for s in (5, seeded(5), 6))
+    assert torch.equal(torch.get_rng_state(), state)
     assert torch.equal(a, b)
     assert not torch.equal(a, c)
     assert "d_model=4, n_heads=1" in repr(AttentionPooling(4))

@@ -34,7 +34,7 @@ class AttentionPooling(nn.Module):
         self.n_heads = n_heads
         self.query = nn.Parameter(torch.zeros(n_heads, 1, d_model // n_heads))
         # No bias: one number added to all scores of a query changes no weight.
-        self.key = nn.Linear(d_model, d_model, bias=False)
+        self.key = nn.Linear(d_model, d_model, bias=False, device="meta").to_empty(device="cpu")
         with torch.no_grad():
             self.key.weight.normal_(0.0, d_model**-0.5, generator=as_generator(seed))
 

@@ -102,7 +102,8 @@ class LinearProbe:
     def linear(self) -> nn.Linear:
         """The probe as an nn.Linear (D → C) on features as they are, float32: a head to fine-tune from."""
         weight = self.weight / self.scale
-        layer = nn.Linear(weight.shape[1], weight.shape[0])
+        # From the meta device: nn.Linear would draw its own start from the global generator.
+        layer = nn.Linear(weight.shape[1], weight.shape[0], device="meta").to_empty(device="cpu")
         with torch.no_grad():
             layer.weight.copy_(torch.from_numpy(weight))
             layer.bias.copy_(torch.from_numpy(self.bias - weight @ self.mean))

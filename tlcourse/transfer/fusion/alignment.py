@@ -1,5 +1,6 @@
 """Matrices that bring views into one space, in closed form: rotations (Procrustes) and canonical correlations."""
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -12,9 +13,9 @@ from tlcourse.transfer.fusion.views import Views, check_views
 class Alignment(NamedTuple):
     """View v becomes (x − means[v]) @ matrices[v], (N, W).
 
-    means: (D,) of each view; matrices: (D, W) of each view; strengths: of `procrustes`, (number of views,) how well each
-    view, rotated and scaled, fits the first (1 minus the squared residual, 0 … 1); of `cca`, (W,) correlations, the
-    largest first. All float64.
+    means: (D,) of each view; matrices: (D, W) of each view; strengths: of `procrustes`, one a view, how well it fits
+    the first, rotated and scaled (1 minus the squared residual, 0 … 1); of `cca`, (W,) correlations, the largest first.
+    All float64.
     """
 
     means: tuple[Tensor, ...]
@@ -42,24 +43,24 @@ def procrustes(views: Views) -> Alignment:
     return Alignment(means, tuple(kept), torch.tensor(strengths, dtype=torch.float64))
 
 
-def cca(views: Views, width: int, *, shrinkage: float = 0.0) -> Alignment:
+def cca(views: Views, width: int, *, ridge: float = 0.0) -> Alignment:
     """The `width` directions of each view that correlate most with the other view's, each of variance one.
 
     Hotelling (1936), "Relations between two sets of variates". For more than two views: the directions in which the sum
-    of the whitened views varies most (Kettenring 1971), of mean variance one over the views; strengths are then the
-    excess of that variance, which for two views is the correlation. shrinkage s in 0 … 1 replaces each view's
-    covariance C by (1 − s) C + s · (mean variance) · I, in which variances are then measured. Raises ValueError on nan, on views of unequal N, on fewer than two, where width exceeds the
-    narrowest view, and, without shrinkage, on a view of dependent columns and on N ≤ the sum of all D, where
-    correlations of one exist whatever the data.
+    of the whitened views varies most (Kettenring 1971), of variance one in the mean over views; a strength is 1 where
+    all views agree, 0 where they are unrelated. ridge r: each view's covariance C becomes C + r · (mean variance) · I
+    (Vinod 1976), in which variances are then measured, so that strengths are smaller than the correlations. Raises
+    ValueError on nan, on views of unequal N, on fewer than two, where width exceeds the narrowest view, and, without a
+    ridge, on a view of dependent columns and on N ≤ the sum of all D: there, correlations of one always exist.
     """
     means, centred = _centred(views)
-    _check_cca(centred, width, shrinkage)
-    whiteners = [_whitener(number, view, shrinkage) for number, view in enumerate(centred)]  # (D, D)
+    _check_cca(centred, width, ridge)
+    whiteners = [_whitener(number, view, ridge) for number, view in enumerate(centred)]  # (D, D)
     white = torch.cat([view @ k for view, k in zip(centred, whiteners, strict=True)], 1)  # (N, sum of D)
     joint = white.T @ white / (len(white) - 1)
     start, n = 0, len(centred)
     for view in centred:
-        # One view's own covariance is whitened away; what shrinkage leaves of it must not count as agreement.
+        # With a ridge, a view's own covariance is not whitened to one, and must not count as agreement.
         stop = start + view.shape[1]
         joint[start:stop, start:stop] = torch.eye(stop - start, dtype=torch.float64)
         start = stop
@@ -74,17 +75,17 @@ def cca(views: Views, width: int, *, shrinkage: float = 0.0) -> Alignment:
     return Alignment(means, tuple(m * signs for m in matrices), (values - 1) / (n - 1))
 
 
-def _whitener(number: int, view: Tensor, shrinkage: float) -> Tensor:
-    """(D, D): the columns of view @ whitener are uncorrelated, of variance one where nothing is shrunk."""
+def _whitener(number: int, view: Tensor, ridge: float) -> Tensor:
+    """(D, D): the columns of view @ whitener are uncorrelated, of variance one where ridge is 0."""
     _, s, vt = torch.linalg.svd(view, full_matrices=view.shape[0] < view.shape[1])
     variances = F.pad(s.square() / (len(view) - 1), (0, view.shape[1] - len(s)))
     rank = int((s > s[0] * max(view.shape) * torch.finfo(torch.float64).eps).sum())
-    if shrinkage == 0 and rank < view.shape[1]:
+    if ridge == 0 and rank < view.shape[1]:
         raise ValueError(
             f"view {number} has {view.shape[1]} features but rank {rank}: some are constant or sums of others; leave "
-            "them out, or set shrinkage=0.1"
+            "them out, or set ridge=0.1"
         )
-    variances = (1 - shrinkage) * variances + shrinkage * variances.mean()
+    variances = variances + ridge * variances.mean()
     return vt.T / variances.sqrt()
 
 
@@ -106,14 +107,14 @@ def _centred(views: Views) -> tuple[tuple[Tensor, ...], list[Tensor]]:
     return means, [view - mean for view, mean in zip(found, means, strict=True)]
 
 
-def _check_cca(views: list[Tensor], width: int, shrinkage: float) -> None:
+def _check_cca(views: list[Tensor], width: int, ridge: float) -> None:
     widths = [view.shape[1] for view in views]
     if not 1 <= width <= min(widths):
         raise ValueError(f"width={width} for views {widths} wide; choose 1 to {min(widths)}")
-    if not 0 <= shrinkage < 1:
-        raise ValueError(f"shrinkage={shrinkage} must be at least 0 and below 1")
-    if shrinkage == 0 and len(views[0]) <= sum(widths):
+    if not (math.isfinite(ridge) and ridge >= 0):
+        raise ValueError(f"ridge={ridge} must be at least 0, a share of the mean variance")
+    if ridge == 0 and len(views[0]) <= sum(widths):
         raise ValueError(
             f"{len(views[0])} samples for {' + '.join(map(str, widths))} dimensions: perfect correlations exist "
-            f"whatever the data; give more than {sum(widths)} samples, reduce the views (PCA), or set shrinkage=0.1"
+            f"whatever the data; give more than {sum(widths)} samples, reduce the views (PCA), or set ridge=0.1"
         )

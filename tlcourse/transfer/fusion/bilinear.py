@@ -16,7 +16,8 @@ class BilinearFusion(nn.Module):
 
     rank None: each pair has a whole W, (width, Dᵥ, D_w): Tenenbaum & Freeman (2000), "Separating style and content
     with bilinear models". rank r: W[o] = Σ over r of P[o, r] · uᵣ vᵣᵀ, that is P (U xᵥ ∘ V x_w), with
-    r · (Dᵥ + D_w + width) parameters in place of width · Dᵥ · D_w: Kim et al. (2017), "Hadamard product for low-rank bilinear pooling".
+    r · (Dᵥ + D_w + width) parameters in place of width · Dᵥ · D_w: Kim et al. (2017), "Hadamard product for low-rank
+    bilinear pooling".
     The random start keeps a variance of one: inputs of variance one give outputs of variance one.
     Raises ValueError for fewer than two views, a width or a rank below 1.
     """

@@ -93,8 +93,8 @@ def _check_alike(ours: str, a: nn.Module, theirs: str, b: nn.Module) -> None:
     for x, y in zip_longest(_facts(a), _facts(b), fillvalue="nothing"):
         if x != y:
             raise ValueError(
-                f"{ours!r} of the first network and {theirs!r} of the second differ: {x.strip()} and {y.strip()}; share "
-                "layers of one kind and shape"
+                f"{ours!r} of the first network and {theirs!r} of the second differ: {x.strip()} and {y.strip()}; "
+                "share layers of one kind and shape"
             )
 
 

@@ -55,10 +55,10 @@ class TransformFusion(nn.Module):
 
     @classmethod
     def cca(
-        cls, views: Views, width: int, *, shrinkage: float = 0.0, fusion: MakeFusion = SumFusion
+        cls, views: Views, width: int, *, ridge: float = 0.0, fusion: MakeFusion = SumFusion
     ) -> "TransformFusion":
         """The `width` most correlated directions of the views, from paired features (N, D) each."""
-        return cls._computed(cca(views, width, shrinkage=shrinkage), views, fusion)
+        return cls._computed(cca(views, width, ridge=ridge), views, fusion)
 
     @classmethod
     def _computed(cls, found: Alignment, views: Views, fusion: MakeFusion) -> "TransformFusion":

@@ -172,7 +172,7 @@ def test_a_change_of_shape_or_type_is_seen_too(counting, tmp_path, monkeypatch):
     layers = {"inner.5": sliced}
     run(counting, tmp_path, layers=layers)
     for change in (lambda x: x[:, :2], lambda x: x.double()):
-        monkeypatch.setattr(torch.Tensor, "sliced", change, raising=False)
+        monkeypatch.setitem(ELSEWHERE, "change", change)
         found, calls = run(counting, tmp_path, layers=layers)
         assert calls == 5
         assert torch.equal(
@@ -180,11 +180,11 @@ def test_a_change_of_shape_or_type_is_seen_too(counting, tmp_path, monkeypatch):
         )
 
 
-torch.Tensor.sliced = lambda x: x
+ELSEWHERE = {"change": lambda x: x}
 
 
 def sliced(output, batch):
-    return output.sliced()
+    return ELSEWHERE["change"](output)
 
 
 @pytest.mark.parametrize(

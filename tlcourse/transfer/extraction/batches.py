@@ -59,7 +59,7 @@ def _in_memory(extractor: FeatureExtractor, batches: Iterable[Any]) -> dict[str,
 def _cached(
     extractor: FeatureExtractor, batches: Iterable[Any], tensors: dict[str, str], folder: Path
 ) -> dict[str, Tensor]:
-    if iter(batches) is batches:
+    if isinstance(batches, Iterator):
         raise ValueError(
             f"batches is a {type(batches).__name__}, which can be read only once; with a cache give a list or a "
             "DataLoader"

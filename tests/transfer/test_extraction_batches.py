@@ -129,7 +129,9 @@ def test_writing_to_features_does_not_reach_the_cache(counting, tmp_path):
     first, _ = run(counting, tmp_path)
     kept = first["inner.5"].clone()
     first["inner.5"].zero_()
-    assert torch.equal(run(counting, tmp_path)[0]["inner.5"], kept)
+    again, calls = run(counting, tmp_path)
+    assert torch.equal(again["inner.5"], kept)
+    assert calls == 2  # a file that had been written to would count as damaged
 
 
 def test_other_weights_buffers_inputs_layers_reduces_and_forwards_are_other_entries(counting, tmp_path):

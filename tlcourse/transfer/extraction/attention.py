@@ -54,9 +54,8 @@ class AttentionPooling(nn.Module):
         mask = padding_mask(attention_mask, tokens[:, :, 0])  # (B, 1, 1, T)
         k = split_heads(self.key(tokens), self.n_heads)  # (B, A, T, K)
         v = split_heads(tokens, self.n_heads)  # (B, A, T, K)
-        output, weights = attention(
-            self.query.expand(len(x), -1, -1, -1), k, v, mask
-        )  # (B, A, 1, K), (B, A, 1, T)
+        q = self.query.expand(len(x), -1, -1, -1)  # (B, A, 1, K)
+        output, weights = attention(q, k, v, mask)  # (B, A, 1, K), (B, A, 1, T)
         weights = weights.squeeze(2)  # (B, A, T)
         return Pooled(output.flatten(1), weights.unflatten(2, x.shape[2:]) if is_map else weights)
 

@@ -28,6 +28,7 @@ MAY_IMPORT = {
     "exercises": {"checkers"},
     "checkers": {"exercises", "widgets"},
     "figures": set(),
+    "tables": set(),
     "widgets": set(),
     "prose": set(),
     "export": {"models"},

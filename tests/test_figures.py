@@ -12,6 +12,7 @@ import pytest
 from matplotlib.colors import to_rgb
 
 from tlcourse import figures
+from tlcourse.figures import basic
 
 
 def interval(estimate, reach=0.02):
@@ -29,6 +30,21 @@ CURVES = {
     "fine-tuned": (SIZES, [interval(0.6 + 0.05 * n) for n in range(4)]),
     "frozen": (SIZES, [interval(0.65 + 0.03 * n) for n in range(4)]),
     "random start": (SIZES, [interval(0.5 + 0.02 * n, 0.04) for n in range(4)]),
+}
+BANDS = {
+    "BERT": ([1e6, 2e6, 4e6], [interval(10, 1), interval(20, 2), interval(25, 1)]),
+    "ALBERT": ([1e6, 2e6, 4e6], [interval(9, 1), interval(17, 3), interval(22, 1)]),
+}
+LENGTHS = {
+    "explicit": ([128, 256, 512], [interval(1, 0.1), interval(4, 0.2), interval(16, 0.5)]),
+    "fused": (
+        [128, 256, 512, 1024],
+        [interval(1, 0.1), interval(3, 0.2), interval(10, 0.5), interval(35, 1)],
+    ),
+}
+ARMS = {
+    "gloss → class": {"random start": interval(40, 1), "bert-mini": interval(60, 2)},
+    "sentiment": {"bert-mini": interval(55, 1), "MiniLM": interval(80, 1)},
 }
 HISTORY = SimpleNamespace(
     steps=list(range(1, 101)),
@@ -48,6 +64,13 @@ DRAWINGS = {
         reference=0,
         reference_label="no difference",
     ),
+    "band_curve": lambda: figures.band_curve(
+        BANDS, xlabel="tokens read", ylabel="accuracy, %", reference_lines={"left trigram": 26.0}
+    ),
+    "length_curve": lambda: figures.length_curve(
+        LENGTHS, ylabel="time, ms", guides={"as the length": 1, "as its square": 2}
+    ),
+    "arms": lambda: figures.arms(ARMS, xlabel="macro-F1, %", reference=50),
     "training_curves": lambda: figures.training_curves({"full": HISTORY, "LoRA": HISTORY}, ylabel="macro-F1")[
         0
     ],
@@ -89,7 +112,7 @@ def test_a_figure_leaves_the_global_settings_alone(name):
 def test_a_figure_has_labels_on_each_axis_that_has_numbers_and_a_white_ground(name):
     for ax in DRAWINGS[name]().figure.axes:
         assert ax.get_xlabel()
-        assert ax.get_ylabel() or name == "compare"
+        assert ax.get_ylabel() or name in ("compare", "arms")
         assert to_rgb(ax.get_facecolor()) == to_rgb(ax.figure.get_facecolor()) == (1, 1, 1)
 
 
@@ -150,7 +173,7 @@ def test_learning_rate_curve_ticks_are_the_rates_and_the_choice_is_marked():
 
 @pytest.mark.parametrize(("rate", "text"), [(2e-5, "2e-5"), (2.5e-4, "2.5e-4"), (1.0, "1e0"), (0.1, "1e-1")])
 def test_rates_read_as_they_are_written(rate, text):
-    assert figures._rate(rate) == text
+    assert basic._rate(rate) == text
 
 
 def test_learning_rate_curve_marks_nothing_without_a_choice():

@@ -15,6 +15,8 @@ sys.path.insert(0, sys.argv[1])
 from tlcourse.assets import registry
 print(registry._file())
 print(len(registry.names()))
+from tlcourse.weights import checkpoints, locate
+print(checkpoints(), locate("x"))
 """
 
 
@@ -29,7 +31,7 @@ def installed(tmp_path_factory):
         shutil.copy(ROOT / name, source / name)
     for name in (
         "results/transfer/x.json",
-        "checkpoints/x/card.md",
+        "checkpoints/x/card.json",
         "checkpoints/x/model.safetensors",
         "claims/x.json",
     ):
@@ -51,7 +53,7 @@ def test_the_wheel_carries_registry_results_and_checkpoints(installed):
     assert carried == {
         "assets.toml",
         "results/transfer/x.json",
-        "checkpoints/x/card.md",
+        "checkpoints/x/card.json",
         "checkpoints/x/model.safetensors",
     }
 
@@ -65,8 +67,13 @@ def test_the_wheel_carries_every_module(installed):
     assert modules <= {path.relative_to(installed).as_posix() for path in installed.rglob("*.py")}
 
 
-def test_the_installed_package_reads_its_own_registry(installed):
+def test_the_installed_package_reads_its_own_registry_and_checkpoints(installed):
     done = subprocess.run(
         [sys.executable, "-I", "-c", LOOK, installed], capture_output=True, text=True, check=True
     )
-    assert done.stdout.splitlines() == [str(installed / "tlcourse" / "data" / "assets.toml"), "12"]
+    data = installed / "tlcourse" / "data"
+    assert done.stdout.splitlines() == [
+        str(data / "assets.toml"),
+        "12",
+        f"['x'] {data / 'checkpoints' / 'x'}",
+    ]

@@ -69,8 +69,7 @@ def part_faults(text: str) -> list[str]:
     """One title, every part in its order, and enough words."""
     found = []
     plain = readable(text)
-    if len(re.findall(r"^# ", plain, re.M)) != 1 or not plain.lstrip().startswith("# "):
-        found.append("the chapter must open with its one title (# …)")
+    found += title_faults(plain)
     headings = HEADING.findall(plain)
     places = {}
     for part, pattern in PARTS.items():
@@ -86,6 +85,13 @@ def part_faults(text: str) -> list[str]:
     if len(words(plain)) < MIN_WORDS:
         found.append(f"{len(words(plain))} words, {MIN_WORDS} wanted")
     return found
+
+
+def title_faults(plain: str) -> list[str]:
+    """One title, and nothing before it."""
+    if len(re.findall(r"^# ", plain, re.M)) != 1 or not plain.lstrip().startswith("# "):
+        return ["the page must open with its one title (# …)"]
+    return []
 
 
 def words(text: str) -> list[str]:
@@ -180,8 +186,8 @@ def _attribute(tag: str, name: str) -> str:
     return match.group(1) if match else ""
 
 
-def claim_faults(notebook: NotebookNode, claims: Sequence[Claim]) -> list[str]:
-    """The claims that the chapter shows are the recorded ones, and nbval compares each."""
+def claim_faults(notebook: NotebookNode, claims: Sequence[Claim], least: int = MIN_CLAIMS) -> list[str]:
+    """The claims that the page shows are the recorded ones, at least so many, and nbval compares each."""
     shown, hidden = set(), set()
     for cell in code_cells(notebook):
         text = "".join(output.text for output in cell.outputs if output.output_type == "stream")
@@ -192,8 +198,8 @@ def claim_faults(notebook: NotebookNode, claims: Sequence[Claim]) -> list[str]:
         f"shown, and not recorded: {line}; run: make chapter" for line in sorted((shown | hidden) - recorded)
     ]
     found += [f"nbval does not compare the cell that shows: {line}" for line in sorted(hidden)]
-    if len(shown) < MIN_CLAIMS:
-        found.append(f"{len(shown)} claims, {MIN_CLAIMS} wanted")
+    if len(shown) < least:
+        found.append(f"{len(shown)} claims, {least} wanted")
     return found
 
 

@@ -1,5 +1,8 @@
 """The chapters as files: which there are, their normal form, and what is wrong with a stored one.
 
+A chapter's notebook may be a page of results instead, until the chapter is written: metadata.tlcourse.kind says so.
+Files of both kinds are held to the same here; what must stand in them, `anatomy` and `result_pages` say.
+
 `python -m tools.notebooks [NAME…]` brings chapters into normal form without executing them.
 """
 
@@ -25,6 +28,7 @@ LANGUAGE = {
     "name": "python",
     "pygments_lexer": "ipython3",
 }
+KINDS = ("chapter", "results")
 KEPT_CELL_METADATA = ("mystnb", "slideshow", "tags")
 MAX_LINES = 15
 MIN_COMPARED = 0.65
@@ -59,6 +63,16 @@ def path_of(name: str, root: Path = ROOT) -> Path:
     if not path.is_file():
         raise FileNotFoundError(f"no chapter {name!r}; there are: {', '.join(chapters(root)) or 'none yet'}")
     return path
+
+
+def kind_of(notebook: NotebookNode) -> str:
+    """'chapter', or 'results' for a page that shows results before its chapter. Raises ValueError on another kind."""
+    kind = notebook.metadata.get("tlcourse", {}).get("kind", "chapter")
+    if kind not in KINDS:
+        raise ValueError(
+            f"metadata.tlcourse.kind is {kind!r}; write one of {', '.join(KINDS)}, or leave it out"
+        )
+    return kind
 
 
 def read(path: Path) -> NotebookNode:

@@ -285,19 +285,24 @@ class Measured(Generated):
 
 
 def taught_in(book: Path, statement: str) -> str:
-    """Links to the chapters that there are, and the names of those that are planned."""
-    there, planned = [], []
+    """Links to the chapters that there are and to results of some that are not, and the names of the rest."""
+    there, results, planned = [], [], []
     for chapter in chapters(statement):
-        written = notebook_of(book, chapter).is_file()
-        (there if written else planned).append(
-            f"{{doc}}`/book/{chapter}`" if written else chapter.split("/")[1]
-        )
+        notebook, link = notebook_of(book, chapter), f"{{doc}}`/book/{chapter}`"
+        if not notebook.is_file():
+            planned.append(chapter.split("/")[1])
+        else:
+            (results if is_results_page(notebook) else there).append(link)
+    groups = {"": there, "*results only:* ": results, "*planned:* ": planned}
     return "; ".join(
-        [
-            *([", ".join(there)] if there else []),
-            *([f"*planned:* {', '.join(planned)}"] if planned else []),
-        ]
+        f"{label}{', '.join(names)}" for label, names in groups.items() if names
     )
+
+
+def is_results_page(notebook: Path) -> bool:
+    """Whether it shows results before its chapter is written."""
+    metadata = json.loads(notebook.read_text(encoding="utf-8"))["metadata"]
+    return metadata.get("tlcourse", {}).get("kind") == "results"
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

@@ -3,9 +3,10 @@
 import pytest
 
 from tlcourse import claims
-from tools import anatomy, notebooks
+from tools import anatomy, notebooks, result_pages
 
 CHAPTERS = notebooks.chapters()
+RULES = {"chapter": anatomy.faults, "results": result_pages.faults}
 
 
 def stored(name):
@@ -37,8 +38,9 @@ def test_the_file_is_byte_for_byte_in_normal_form(name):
 
 
 @pytest.mark.parametrize("name", CHAPTERS)
-def test_the_chapter_has_all_that_a_chapter_has(name):
-    faults = anatomy.faults(stored(name), recorded(name), anatomy.address())
+def test_the_page_has_all_that_a_page_of_its_kind_has(name):
+    notebook = stored(name)
+    faults = RULES[notebooks.kind_of(notebook)](notebook, recorded(name), anatomy.address())
     assert not faults, "\n".join(faults)
 
 

@@ -2,7 +2,9 @@
 
 import io
 import json
+import re
 import sys
+from dataclasses import replace
 
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output, writes
@@ -35,7 +37,7 @@ def recorded(**changes):
     return claim | changes
 
 
-def chapter():
+def chapter(**metadata):
     cells = [
         new_markdown_cell("# Fine-tuning"),
         new_code_cell("import tlcourse", execution_count=1),
@@ -47,23 +49,23 @@ def chapter():
     ]
     language = {"name": "python", "pygments_lexer": "ipython3"}
     kernel = {"name": "python3", "display_name": "Python 3"}
-    return new_notebook(cells=cells, metadata={"kernelspec": kernel, "language_info": language})
+    return new_notebook(cells=cells, metadata={"kernelspec": kernel, "language_info": language, **metadata})
 
 
 @pytest.fixture
 def book(tmp_path, extensions):
-    """A function: claims → warnings and HTML pages of a small book that records them."""
+    """A function: claims, metadata → warnings and HTML pages of a small book that records them."""
     from sphinx.application import Sphinx
     from sphinx.util.docutils import docutils_namespace
 
-    def build(*claims):
+    def build(*claims, **metadata):
         source = tmp_path / "source"
         for folder in ("book/transfer", "data/claims/transfer/finetuning"):
             (source / folder).mkdir(parents=True)
         for claim in claims:
             (source / "data/claims" / claim["chapter"]).mkdir(parents=True, exist_ok=True)
             (source / "data/claims" / claim["chapter"] / f"{claim['id']}.json").write_text(json.dumps(claim))
-        (source / "book/transfer/finetuning.ipynb").write_text(writes(chapter()))
+        (source / "book/transfer/finetuning.ipynb").write_text(writes(chapter(**metadata)))
         statements = "\n".join(f"(s{n})=\n## S{n}\n\n```{{measured}} S{n}\n```\n" for n in range(1, 25))
         (source / "audit.md").write_text(f"# Audit\n\n```{{coverage}}\n```\n\n{statements}")
         (source / "index.md").write_text(
@@ -108,6 +110,20 @@ def test_audit_says_of_statements_without_a_claim_that_nothing_is_measured_yet(b
     _, pages = book(recorded())
     assert pages["audit"].count("not yet") == 23
     assert "planned" in pages["audit"]
+
+
+def test_audit_tells_a_page_of_results_from_a_chapter(book):
+    warnings, pages = book(recorded(), tlcourse={"kind": "results"})
+    assert warnings == ""
+    rows = re.sub(r"<[^>]+>", "", pages["audit"])
+    # S9 is taught in this one chapter, S7 also in a planned one: twice each, in the table and at the statement.
+    assert rows.count("results only: Fine-tuning") == 2 * 5
+    assert rows.count("results only: Fine-tuning; planned: concepts") == 2
+    assert "0.42 [0.10, 0.74]" in pages["audit"] and "cell 2" in pages["audit"]
+
+
+def test_audit_of_a_chapter_calls_nothing_results_only(book):
+    assert "results only" not in book(recorded())[1]["audit"]
 
 
 def test_claim_that_no_cell_prints_any_more_is_a_warning_that_names_the_command(book):
@@ -187,6 +203,67 @@ def test_prose_keeps_code_and_shows_markup_as_text(extensions):
         "Next\\.",
         "",
     ]
+
+
+@pytest.fixture
+def page(tmp_path, extensions):
+    """A function: Markdown → warnings and HTML of a page with the directives of assets_listing."""
+    from sphinx.application import Sphinx
+    from sphinx.util.docutils import docutils_namespace
+
+    def build(text):
+        (tmp_path / "source").mkdir()
+        (tmp_path / "source" / "index.md").write_text(text)
+        warnings = io.StringIO()
+        with docutils_namespace():
+            Sphinx(
+                *(str(tmp_path / "source"), None, str(tmp_path / "html"), str(tmp_path / "trees"), "html"),
+                confoverrides={
+                    "extensions": ["myst_nb", "assets_listing"],
+                    "myst_enable_extensions": ["deflist"],
+                    "html_theme": "basic",
+                },
+                status=None,
+                warning=warnings,
+            ).build()
+        return warnings.getvalue(), (tmp_path / "html" / "index.html").read_text(encoding="utf-8")
+
+    return build
+
+
+def test_checkpoints_are_listed_with_their_cards_and_what_was_measured(page, tmp_path, monkeypatch):
+    from tests.test_weights_card import CARD
+    from tlcourse.weights import card, content_hash, shipped
+
+    folder = tmp_path / "checkpoints" / "bert-mini"
+    folder.mkdir(parents=True)
+    (folder / "model.safetensors").write_bytes(b"x" * 8_100_000)
+    digest = content_hash(folder / "model.safetensors")
+    card.write_card(folder, replace(CARD, sha256=digest, metrics={"loss *a*": -1.25, "perplexity": 12345.6}))
+    monkeypatch.setattr(shipped, "home", lambda: tmp_path / "checkpoints")
+    warnings, html = page("# Data\n\n```{checkpoints}\n```\n")
+    assert warnings == ""
+    for shown in (
+        "8.1 MB",
+        "WordNet 3.0, glosses; King James Bible",
+        "1,000 steps, 8.2 million tokens, 1.6 core-hours",
+        "loss *a* −1.25; perplexity 12,346",
+        "public domain, outside of the United Kingdom",
+        "Good for: Experiments – on one",
+        "Not good for: Anything that needs knowledge of the world.",
+        "make experiment NAME=pretrained/checkpoints",
+        "50 minutes",
+        digest[:12],
+    ):
+        assert shown in re.sub(r"<[^>]+>", "", html).replace("\n", " "), shown
+    assert "from_pretrained(&quot;bert-mini&quot;)" in re.sub(r"</?span[^>]*>", "", html)
+
+
+def test_page_without_checkpoints_says_so(page, tmp_path, monkeypatch):
+    from tlcourse.weights import shipped
+
+    monkeypatch.setattr(shipped, "home", lambda: tmp_path / "none")
+    assert page("# Data\n\n```{checkpoints}\n```\n")[1].count("No checkpoint is stored yet.") == 1
 
 
 def test_mathjax_bundle_is_one_file_that_draws_its_own_glyphs(extensions):

@@ -1,6 +1,7 @@
 """What libraries lack: intervals for comparisons, and tasks scored as their fields score them."""
 
 from tlcourse.metrics.entities import EntityScore, entity_scores
+from tlcourse.metrics.generation import distinct, longest_copies, repeated
 from tlcourse.metrics.intervals import (
     Equivalence,
     Interval,
@@ -29,13 +30,16 @@ __all__ = [
     "Interval",
     "ReadingScore",
     "bootstrap_interval",
+    "distinct",
     "entity_scores",
     "equivalent",
     "exact_match",
+    "longest_copies",
     "no_answer_threshold",
     "normalise_answer",
     "paired_bootstrap",
     "reading_scores",
+    "repeated",
     "rouge",
     "seed_interval",
     "seeds_and_groups_bootstrap",

@@ -11,18 +11,22 @@ from torch import Tensor
 
 from tlcourse import assets
 from tlcourse.weights.files import WeightsError, load_checkpoint, save
+from tlcourse.weights.shipped import checkpoints, home
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 
 
 def locate(source: str | Path) -> Path:
-    """Folder with config.json, model.safetensors and tokenizer.json of a pretrained model.
+    """Folder with config.json, model.safetensors and the tokenizer's files of a pretrained model.
 
-    source: an asset's name, a local folder, or a hub id that is already in the local cache. Never downloads: raises
-    MissingAssetError or FileNotFoundError, naming the command that fetches it.
+    source: an asset's name, the name of a checkpoint of this project ("bert-mini"), a local folder, or a hub id that
+    is already in the local cache; looked for in this order. Never downloads: raises MissingAssetError or
+    FileNotFoundError, naming the command that fetches it.
     """
     if str(source) in assets.names():
         return assets.path(str(source))
+    if str(source) in checkpoints():
+        return home() / str(source)
     if Path(source).is_dir():
         return Path(source)
     from huggingface_hub import snapshot_download
@@ -33,7 +37,8 @@ def locate(source: str | Path) -> Path:
         return Path(snapshot_download(str(source), allow_patterns=wanted, local_files_only=True))
     except (LocalEntryNotFoundError, HFValidationError) as error:
         raise FileNotFoundError(
-            f"{str(source)!r} is no asset ({', '.join(assets.names())}), no folder, and not in the hub's local cache; "
+            f"{str(source)!r} is no asset ({', '.join(assets.names())}), no checkpoint of this project "
+            f"({', '.join(checkpoints()) or 'none yet'}), no folder, and not in the hub's local cache; "
             f"fetch it with: hf download {source} {' '.join(wanted)}"
         ) from error
 

@@ -136,7 +136,8 @@ class Pretrained(nn.Module):
     ) -> Self:
         """The model with the weights of a folder in the Hugging Face layout, in evaluation mode.
 
-        source: an asset's name, a local folder, or a hub id that is in the local cache; nothing is downloaded.
+        source: an asset's name, a checkpoint of this project, a local folder, or a hub id that is in the local cache;
+        nothing is downloaded.
         new_head: draw from seed those parts of the head that the checkpoint lacks; without it, their absence is an
         error. n_labels: outputs of a new classifier, in place of the checkpoint's number.
         Raises FileNotFoundError, naming the command that fetches it; WeightsError for another architecture and for

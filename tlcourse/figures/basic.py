@@ -1,16 +1,14 @@
-"""Plots of the book: one call each, colours that colour-blind readers tell apart, the same pixels every
-time.
+"""The book's look, and the figures of its chapters.
 
 Every function takes plain data and objects with `estimate`, `low` and `high` (a `metrics.Interval` is one),
-changes no global setting of matplotlib, and returns the Axes it drew on. In a notebook, end a cell with `ax
-= figures.…(…)`: the figure is shown without the Axes' own text under it, and the next cell can check what
-was drawn.
+changes no global setting of matplotlib, and returns the Axes it drew on.
 """
 
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Protocol
 
+import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
@@ -62,9 +60,15 @@ class HasHistory(Protocol):
 Curve = tuple[Sequence[float], Sequence[HasInterval]]
 
 
-def style() -> AbstractContextManager[None]:
+@contextmanager
+def style() -> Iterator[None]:
     """The book's look, for a figure drawn by hand: `with figures.style(): …`."""
-    return plt.style.context(["default", _STYLE])
+    with plt.style.context(["default", _STYLE]):
+        yield
+        interactive = matplotlib.is_interactive()
+    # A notebook's backend switches to interactive when the first figure is made, in the context, whose end would take
+    # that back: no later figure would be shown at the end of its cell.
+    matplotlib.interactive(interactive)
 
 
 def label_curve(
@@ -87,7 +91,7 @@ def label_curve(
             ax.axhline(score, color="#555555", linewidth=1.2, linestyle=DASHES[n % len(DASHES)], label=name)
         _log_ticks(ax, curves, lambda size, _: f"{size:,.0f}")
         ax.set(xlabel=xlabel, ylabel=ylabel)
-        _legend(ax)
+        draw_legend(ax)
     return ax
 
 
@@ -105,7 +109,7 @@ def learning_rate_curve(curves: Mapping[str, Curve], *, ylabel: str, chosen: flo
             )
         _log_ticks(ax, curves, lambda rate, _: _rate(rate))
         ax.set(xlabel="learning rate (logarithmic)", ylabel=ylabel)
-        _legend(ax)
+        draw_legend(ax)
     return ax
 
 
@@ -118,7 +122,7 @@ def compare(
     with style():
         ax = plt.subplots(figsize=(WIDTH, 1.1 + 0.36 * len(rows)))[1]
         for n, (name, interval) in enumerate(rows.items()):
-            low, middle, high = _numbers(name, interval)
+            low, middle, high = ends(name, interval)
             ax.plot([low, high], [n, n], color=PALETTE[0], linewidth=2)
             ax.plot(middle, n, MARKERS[0], color=PALETTE[0], label=name)
         if reference is not None:
@@ -183,7 +187,7 @@ def training_curves(histories: Mapping[str, HasHistory], *, ylabel: str) -> np.n
         for ax, label in ((left, "training loss (nats)"), (right, ylabel)):
             ax.set(xlabel="training step", ylabel=label)
             ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-        _legend(left)
+        draw_legend(left)
     return np.array([left, right])
 
 
@@ -200,7 +204,7 @@ def _draw_curves(ax: Axes, curves: Mapping[str, Curve]) -> None:
                 f"curve {name!r} starts at {min(positions)}, which a logarithmic axis cannot show; draw what needs "
                 "no labels as a reference line"
             )
-        low, middle, high = np.array([_numbers(name, interval) for interval in intervals]).T
+        low, middle, high = np.array([ends(name, interval) for interval in intervals]).T
         # Whiskers at one position would hide each other: each curve is shifted by 1.5 %.
         x = np.asarray(positions, dtype=float) * 1.015 ** (n - (len(curves) - 1) / 2)
         ax.errorbar(
@@ -215,7 +219,8 @@ def _draw_curves(ax: Axes, curves: Mapping[str, Curve]) -> None:
         )
 
 
-def _numbers(name: str, interval: HasInterval) -> tuple[float, float, float]:
+def ends(name: str, interval: HasInterval) -> tuple[float, float, float]:
+    """low, estimate, high of an interval. Raises ValueError, with its name, where a plot would not show it."""
     numbers = float(interval.low), float(interval.estimate), float(interval.high)
     if not np.isfinite(numbers).all():
         raise ValueError(
@@ -236,7 +241,7 @@ def _log_ticks(ax: Axes, curves: Mapping[str, Curve], text: Any) -> None:
     ax.xaxis.set_minor_locator(NullLocator())
 
 
-def _legend(ax: Axes) -> None:
+def draw_legend(ax: Axes) -> None:
     """Above the plot, where it covers no point: curves first, then reference lines."""
     handles, names = ax.get_legend_handles_labels()
     entries = sorted(zip(handles, names, strict=True), key=lambda entry: isinstance(entry[0], Line2D))

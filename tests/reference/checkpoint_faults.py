@@ -1,0 +1,59 @@
+"""What is wrong with a checkpoint of the project: its card, its hash, its recipe, and whether transformers agrees."""
+
+import importlib
+
+import torch
+import transformers
+
+from tests.reference.encoder_pairs import error
+from tlcourse.tokenizers import ByteLevelBPE, WordPiece
+from tlcourse.weights import WeightsError, content_hash
+from tlcourse.weights.card import card_of
+
+SENTENCE = "In the beginning was the word, and the word was measured."
+
+
+def faults(folder, root):
+    """One line for each fault of the checkpoint in folder; root: where the recipe of its card is looked for."""
+    try:
+        card = card_of(folder)
+    except (FileNotFoundError, WeightsError) as problem:
+        return [str(problem)]
+    found = []
+    if card.name != folder.name:
+        found.append(f"{folder.name} has the card of {card.name}")
+    if content_hash(folder / "model.safetensors") != card.sha256:
+        found.append(f"{folder.name}: the weights are not those that its card is about")
+    if not (root / card.script).is_file():
+        found.append(f"{folder.name}: its recipe {card.script} does not exist")
+    return found or [*tokenizer_faults(folder), *disagreements(folder, card)]
+
+
+def tokenizer_faults(folder):
+    """Whether ours and transformers' give the same ids, which is so only where both read all the files."""
+    ours = (WordPiece if (folder / "vocab.txt").is_file() else ByteLevelBPE).load(folder)
+    theirs = transformers.AutoTokenizer.from_pretrained(folder)
+    if ours.encode(SENTENCE) != theirs.encode(SENTENCE, add_special_tokens=False):
+        return [f"{folder.name}: transformers' tokenizer gives other ids"]
+    return []
+
+
+def disagreements(folder, card):
+    """Answers of ours and of transformers' class of config.json on the same ids, batch 2 with padding, in float32."""
+    settings = transformers.AutoConfig.from_pretrained(folder)
+    cls = getattr(importlib.import_module(f"tlcourse.models.{settings.model_type}"), card.model)
+    ours = cls.from_pretrained(folder)
+    theirs = getattr(transformers, settings.architectures[0])
+    theirs, report = theirs.from_pretrained(folder, dtype=torch.float32, output_loading_info=True)
+    if any(report.values()):
+        return [f"{folder.name}: transformers does not find every tensor: {report}"]
+    ids = torch.randint(settings.vocab_size, (2, 9), generator=torch.Generator().manual_seed(0))
+    mask = torch.ones_like(ids)
+    mask[1, 6:] = 0
+    with torch.no_grad():
+        a, b = ours(ids, attention_mask=mask), theirs.eval()(ids, attention_mask=mask)
+    pairs = zip(a if isinstance(a, tuple) else [a], b.to_tuple(), strict=False)
+    # What is answered at padding is nobody's business: rows of positions are compared where the mask is 1.
+    errors = [error(*(x[mask.bool()] if x.dim() == 3 else x for x in pair)) for pair in pairs]
+    # float32 adds in another order in the two: 1e-5 of the largest logit is some hundred roundings.
+    return [f"{folder.name}: transformers' logits differ by {e:.1e}" for e in errors if not e <= 1e-5]

@@ -1,9 +1,11 @@
 """Weights from a file into a module by an explicit table of names, or not at all; and back into a file.
 
 `files` reads and writes single files, `keys` translates their names, `folders` finds, reads and writes whole
-models in the Hugging Face layout, `pretrained` puts the three together for a family of models.
+models in the Hugging Face layout, `pretrained` puts the three together for a family of models, `classifiers` for
+those of images.
 """
 
+from tlcourse.weights.classifiers import ImageClassifier, read_source
 from tlcourse.weights.files import PICKLES, WeightsError, content_hash, load_checkpoint, save
 from tlcourse.weights.folders import locate, read_folder, save_folder
 from tlcourse.weights.keys import KeyTable, load_into, translate
@@ -13,6 +15,7 @@ __all__ = [
     "ENCODER_SETTINGS",
     "PICKLES",
     "Family",
+    "ImageClassifier",
     "KeyTable",
     "Pretrained",
     "WeightsError",
@@ -22,6 +25,7 @@ __all__ = [
     "load_into",
     "locate",
     "read_folder",
+    "read_source",
     "save",
     "save_folder",
     "translate",

@@ -82,6 +82,13 @@ def test_sentences_are_damaged_and_their_padding_is_not_read():
     assert torch.equal(model(ids, mask, generator=generator()), model.decode(model.encode(damaged, mask)))
 
 
+def test_ids_take_no_gaussian_noise():
+    with pytest.raises(
+        ValueError, match=r"inputs are torch.int64, to which no noise is added; for ids take TokenN"
+    ):
+        GaussianNoise(0.3)(torch.ones(2, 3).long())
+
+
 @pytest.mark.parametrize(
     ("noise", "message"),
     [

@@ -1,6 +1,5 @@
 """Log-mel spectrograms against transformers' audio utilities, which follow librosa and torchaudio; and bad audio."""
 
-import dataclasses
 import math
 
 import numpy as np
@@ -13,7 +12,7 @@ from tlcourse.models.autoencoder.spectrogram import hertz_to_mel, mel_bands, mel
 
 CONFIGS = [
     MelConfig(),
-    MelConfig(sample_rate=22050, window=513, hop=200, n_mels=23, f_min=60.0, f_max=7600.0, floor=1e-5),
+    MelConfig(sample_rate=22050, window=512, hop=200, n_mels=23, f_min=60.0, f_max=7600.0, floor=1e-5),
     MelConfig(sample_rate=8000, window=256, hop=256, n_mels=20, floor=1e-7),
 ]
 
@@ -32,9 +31,6 @@ def theirs_bands(config):
 
 @pytest.mark.parametrize("config", CONFIGS)
 def test_bands_are_those_of_transformers(config):
-    # Their frequencies of an odd window run up to half the rate, which the transform of an odd window does not reach.
-    if config.window % 2:
-        config = dataclasses.replace(config, window=config.window - 1)
     expected = theirs_bands(config).T
     assert np.abs(mel_bands(config).numpy() - expected).max() < 1e-12
 
@@ -155,13 +151,14 @@ def test_loud_but_whole_waves_are_taken():
         ({"n_mels": 0}, "n_mels=0 must be a whole number of at least 1"),
         ({"window": 400.0}, "window=400.0 must be"),
         ({"hop": 0}, "hop=0 must be"),
+        ({"window": 401}, "window=401 must be even, so that a frame has a middle; try 402"),
         ({"sample_rate": 0}, "sample_rate=0 must be"),
         ({"f_max": 9000.0}, r"f_min=0.0 and f_max=9000.0 must rise and lie in 0…8000 Hz, half the sample rate"),
         ({"f_min": 4000.0, "f_max": 4000.0}, "f_min=4000.0 and f_max=4000.0 must rise"),
         ({"f_min": -1.0}, "f_min=-1.0 and f_max=8000.0 must rise"),
         ({"floor": 0.0}, "floor=0.0 must be a positive power"),
         ({"floor": math.inf}, "floor=inf must be"),
-        ({"window": 64}, r"no frequency of a window of 64 samples falls into \d+ of 40 bands, the first is 0; take fewer"),
+        ({"window": 64}, r"no frequency of a window of 64 samples falls into \d+ of 40 bands, the first is 0; take"),
     ],
 )  # fmt: skip
 def test_settings_that_cannot_be_are_refused(sizes, message):

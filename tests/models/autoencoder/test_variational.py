@@ -40,7 +40,7 @@ def likelihood(reconstruction, x):
 
 
 def linear_model(exact):
-    """x = W z + b + SD · noise with orthogonal columns of W: then log p(x) and q(z | x) are known (Tipping & Bishop 1999).
+    """x = W z + b + SD · noise, the columns of W orthogonal: log p(x) and q(z | x) are known (Tipping & Bishop 1999).
 
     exact: whether the encoder is the true posterior, or a little off it.
     """
@@ -132,15 +132,16 @@ def test_the_bound_does_not_exceed_the_importance_weighted_one_on_the_same_sampl
         groups = weights[: 20_000 // n * n].unflatten(0, (-1, n)).transpose(0, 1)  # (n, groups, B)
         means, tighter = groups.mean(0), importance_weighted_bound(groups)
         assert bool((means <= tighter + 1e-12).all())
-        assert bool((tighter.mean(0) < evidence.log_prob(x)).all())
+        error = 4 * tighter.std(0) / len(tighter) ** 0.5
+        assert bool((tighter.mean(0) < evidence.log_prob(x) + error).all())
         expected = groups.exp().mean(0).log()
         assert torch.allclose(tighter, expected, atol=1e-10)
     assert torch.equal(importance_weighted_bound(weights[:1]), weights[0])
-    gaps = [
-        float((evidence.log_prob(x) - importance_weighted_bound(weights.unflatten(0, (-1, n)).transpose(0, 1)).mean(0)).mean())
-        for n in (1, 5, 50)
-    ]  # fmt: skip
-    assert gaps[0] > 2 * gaps[1] > 4 * gaps[2] > 0
+    gaps = []
+    for n in (1, 5, 50):
+        tighter = importance_weighted_bound(weights.unflatten(0, (-1, n)).transpose(0, 1))
+        gaps.append(float((evidence.log_prob(x) - tighter.mean(0)).mean()))
+    assert gaps[0] > 2 * gaps[1] > 4 * gaps[2]
 
 
 def test_draws_come_from_the_generator_in_training_and_means_in_evaluation():

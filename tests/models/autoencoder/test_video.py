@@ -69,5 +69,5 @@ def test_videos_without_a_next_frame_are_refused(shape, message):
 
 @pytest.mark.parametrize("shape", [(2, 4, 2, 8, 4), (2, 1, 2, 8, 4), (3, 2, 8, 4)])
 def test_videos_of_another_length_are_refused(shape):
-    with pytest.raises(ValueError, match="for an encoder of 3 frames; give .*without the frame to predict"):
+    with pytest.raises(ValueError, match=r"for an encoder of 3 frames; give .*without the frame to predict"):
         VideoEncoder(CONFIG)(torch.zeros(shape))

@@ -25,6 +25,10 @@ class GaussianNoise:
             raise ValueError(f"sd={self.sd} must be a positive number")
 
     def __call__(self, inputs: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        if not inputs.is_floating_point():
+            raise ValueError(
+                f"inputs are {inputs.dtype}, to which no noise is added; for ids take TokenNoise"
+            )
         device = inputs.device if generator is None else generator.device
         noise = torch.randn(inputs.shape, generator=generator, device=device, dtype=inputs.dtype)
         return inputs + self.sd * noise.to(inputs.device)

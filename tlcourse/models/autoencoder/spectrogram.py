@@ -33,6 +33,10 @@ class MelConfig:
 
     def __post_init__(self) -> None:
         check_whole({name: getattr(self, name) for name in ("sample_rate", "window", "hop", "n_mels")})
+        if self.window % 2:
+            raise ValueError(
+                f"window={self.window} must be even, so that a frame has a middle; try {self.window + 1}"
+            )
         if not 0 <= self.f_min < self.highest <= self.sample_rate / 2:
             raise ValueError(
                 f"f_min={self.f_min} and f_max={self.highest} must rise and lie in 0…{self.sample_rate / 2:g} Hz, "

@@ -100,7 +100,7 @@ def test_in_each_modality_a_few_inputs_are_learnt_by_heart(name):
         value.backward()
         optimiser.step()
     # Three numbers stand for six in the vectors, five directions for six rows.
-    assert float(value) < before * (0.5 if name == "vector" else 0.2)
+    assert float(value.detach()) < before * (0.5 if name == "vector" else 0.2)
 
 
 def test_padded_sentences_are_scored_on_their_words():

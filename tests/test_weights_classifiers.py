@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 from tests.reference.classifier_pairs import images, randomised
 from tlcourse.models.resnet import RESNET_MINI, ResNet, ResNetConfig
 from tlcourse.models.vgg import VGG, VGG_MINI, VGGConfig
+from tlcourse.transfer.finetuning import replace_head
 from tlcourse.weights import WeightsError
 
 MODELS = {
@@ -85,6 +86,22 @@ def test_another_number_of_classes_gets_a_new_head_from_the_seed(tmp_path):
     assert not torch.equal(first.head.weight, second.head.weight)
     kept = cls.from_pretrained(tmp_path, num_classes=10)
     assert equal(kept.state_dict(), model.state_dict())
+
+
+def test_a_head_that_was_replaced_is_saved_with_its_number_of_classes(tmp_path):
+    cls, config = MODELS["resnet"]
+    model = cls(config)
+    assert replace_head(model, 4) == "head"
+    model.save_pretrained(tmp_path)
+    again = cls.from_pretrained(tmp_path)
+    assert again.config.num_classes == 4 and equal(again.state_dict(), model.state_dict())
+
+
+def test_a_number_of_classes_that_cannot_be_is_refused(tmp_path):
+    cls, config = MODELS["resnet"]
+    cls(config).save_pretrained(tmp_path)
+    with pytest.raises(WeightsError, match="num_classes=0 must be a whole number"):
+        cls.from_pretrained(tmp_path, num_classes=0)
 
 
 def test_channels_are_taken_from_the_first_weight():

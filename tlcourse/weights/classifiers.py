@@ -51,6 +51,7 @@ class ImageClassifier(nn.Module):
     PLANS: ClassVar[tuple]
     FIRST: ClassVar[str]
     config: Any
+    head: nn.Linear
 
     @staticmethod
     def keys(config: Any) -> dict[str, str]:
@@ -98,9 +99,9 @@ class ImageClassifier(nn.Module):
             if len(_without_counters(state)) == len(state):  # files older than PyTorch 0.4.1 have none
                 state |= {name: torch.tensor(0) for name in keys if name.endswith(_COUNTER)}
             loaded = translate(state, keys)
-            n_found, num_classes = config.num_classes, num_classes or config.num_classes
-            model = cls(replace(config, num_classes=num_classes), seed=seed)
-            if num_classes != n_found:
+            wanted = config if num_classes is None else replace(config, num_classes=num_classes)
+            model = cls(wanted, seed=seed)
+            if wanted != config:
                 loaded |= {n: t for n, t in model.state_dict().items() if n.startswith("head.")}
             load_into(model, loaded)
         except ValueError as error:
@@ -111,7 +112,8 @@ class ImageClassifier(nn.Module):
     def save_pretrained(self, folder: str | Path, *, dtype: torch.dtype | None = None) -> None:
         """Write config.json and model.safetensors, the tensors named as torchvision does; see `save_folder`."""
         names = {ours: theirs for theirs, ours in self.keys(self.config).items()}
-        settings = {"model_type": self.MODEL_TYPE, **asdict(self.config)}
+        config = replace(self.config, num_classes=self.head.out_features)  # the head may have been replaced
+        settings = {"model_type": self.MODEL_TYPE, **asdict(config)}
         save_folder(folder, settings, translate(self.state_dict(), names), dtype=dtype)
 
     @classmethod

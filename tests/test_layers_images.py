@@ -39,10 +39,11 @@ def test_linear_layers_start_as_torchs_or_normal():
     assert torch.equal(ours.weight, expected) and not ours.bias.any()
 
 
-def test_norms_start_anew_and_modules_on_meta_get_their_memory():
+@pytest.mark.parametrize("linear_sd", [None, 0.01])
+def test_norms_start_anew_and_modules_on_meta_get_their_memory(linear_sd):
     with torch.device("meta"):
         model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Linear(2, 2, bias=False))
-    start_convolutional(model, generator())
+    start_convolutional(model, generator(), linear_sd=linear_sd)
     assert not any(t.is_meta for t in model.state_dict().values())
     norm = model[1]
     for tensor, value in ((norm.weight, 1), (norm.bias, 0), (norm.running_mean, 0), (norm.running_var, 1)):

@@ -49,7 +49,8 @@ def start_convolutional(
             part.reset_parameters()
         elif isinstance(part, nn.Linear) and linear_sd is not None:
             part.weight.normal_(0.0, linear_sd, generator=generator)
-            part.bias.zero_()
+            if part.bias is not None:
+                part.bias.zero_()
         elif isinstance(part, nn.Linear):
             bound = part.in_features**-0.5
             for parameter in part.parameters(recurse=False):

@@ -106,7 +106,9 @@ class Block(nn.Module):
         for layer in self.layers[:-1]:
             y = F.relu(layer(y))
         y = self.layers[-1](y)
-        return F.relu(y + self.shortcut(x) if self.residual else y)
+        if not self.residual:
+            return F.relu(y)
+        return (y + self.shortcut(x)).relu_()  # in place on the sum, which nobody else has seen
 
 
 class ResNet(ImageClassifier):

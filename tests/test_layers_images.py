@@ -26,14 +26,14 @@ def test_transposed_convolutions_start_by_the_channels_that_leave():
     layer = nn.ConvTranspose2d(40, 10, 4, bias=False)
     start_convolutional(layer, generator())
     sd = (2 / (16 * 10)) ** 0.5
-    assert abs(float(layer.weight.std()) / sd - 1) < 6 / (2 * layer.weight.numel()) ** 0.5
+    assert abs(float(layer.weight.detach().std()) / sd - 1) < 6 / (2 * layer.weight.numel()) ** 0.5
 
 
 def test_linear_layers_start_as_torchs_or_normal():
     ours, bound = nn.Linear(16, 400), 16**-0.5
     start_convolutional(ours, generator())
     for parameter in ours.parameters():
-        assert 0.98 * bound < float(parameter.abs().max()) <= bound
+        assert 0.98 * bound < float(parameter.detach().abs().max()) <= bound
     start_convolutional(ours, generator(), linear_sd=0.01)
     expected = torch.empty(400, 16).normal_(0, 0.01, generator=generator())
     assert torch.equal(ours.weight, expected) and not ours.bias.any()

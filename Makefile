@@ -19,7 +19,7 @@ make site                  build the site from the stored outputs
 make lab                   open the book in JupyterLab
 make chapter NAME=...      execute one chapter and store it, as in NAME=transfer/finetuning
 make experiment NAME=...   run one long experiment and store its results; it can be interrupted
-make bench                 measure against peers
+make bench                 measure against peers, or one part: ONLY=generation
 make lint                  check the code's style
 make tidy                  bring code and notebooks into their normal form
 make setup                 only make the virtual environment .venv and install into it
@@ -72,8 +72,7 @@ experiment: assets
 	@$(RUN) experiments/$(NAME).py
 
 bench: assets
-	@test -f benchmarks/run.py || { echo "There are no benchmarks yet."; exit 2; }
-	@$(RUN) benchmarks/run.py
+	@$(RUN) -m benchmarks $(if $(ONLY),--only $(ONLY))
 
 lint: $(READY)
 	@$(RUN) -m ruff check

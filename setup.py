@@ -6,6 +6,12 @@ setup(
     packages=[*find_packages(include=["tlcourse*"]), "tlcourse.data"],
     package_dir={"tlcourse.data": "data"},
     package_data={
-        "tlcourse.data": ["assets.toml", "entities-gold.json", "results/**/*.json", "checkpoints/**/*"]
+        "tlcourse.data": [
+            "assets.toml",
+            "entities-gold.json",
+            "results/**/*.json",
+            "published/*.json",
+            "checkpoints/**/*",
+        ]
     },
 )

@@ -20,6 +20,7 @@ MAY_IMPORT = {
     "models": {"layers", "weights", "tokenizers"},
     "models.encoders": {"assets", "weights"},
     "transfer": {"layers"},
+    "transfer.distance": {"metrics"},
     "training": {"runtime", "weights"},
     "pretraining": {"tokenizers"},
     "metrics": {"spans"},

@@ -31,6 +31,7 @@ def installed(tmp_path_factory):
         shutil.copy(ROOT / name, source / name)
     for name in (
         "results/transfer/x.json",
+        "published/x.json",
         "checkpoints/x/card.json",
         "checkpoints/x/model.safetensors",
         "claims/x.json",
@@ -53,6 +54,7 @@ def test_the_wheel_carries_registry_results_and_checkpoints(installed):
     assert carried == {
         "assets.toml",
         "results/transfer/x.json",
+        "published/x.json",
         "checkpoints/x/card.json",
         "checkpoints/x/model.safetensors",
     }

@@ -12,6 +12,7 @@ memory.
 
 from __future__ import annotations
 
+import ast
 import time
 from collections.abc import Callable, Sequence
 from functools import lru_cache
@@ -33,8 +34,27 @@ from tlcourse.training import TrainingConfig, fit, predict
 
 BASE = results.load_script(results.SCRIPTS / "pretrained" / "checkpoints.py")
 COST = results.load_script(results.SCRIPTS / "pretrained" / "attention_cost.py")
+# What is taken from the checkpoints' script, and not how long they were trained.
+TAKEN = (
+    "word_pieces",
+    "sentences",
+    "draw_pairs",
+    "collate",
+    "masking",
+    "Words",
+    "pretrain",
+    "masked_batches",
+)
+BORROWED = results.digest(
+    {name: BASE.SETTINGS["encoder"][name] for name in ("corpora", "vocab_size", "sizes")},
+    *(
+        results.recipe_text(ast.unparse(node))
+        for node in ast.parse(BASE.STUDY.script.read_text()).body
+        if getattr(node, "name", "") in TAKEN
+    ),
+)
 SETTINGS = {
-    "base": [BASE.STUDY.recipe, COST.STUDY.recipe],
+    "base": [BORROWED, COST.STUDY.recipe],
     "exploratory_seed": 100,
     "seeds": [0, 1, 2],
     "savings": {  # arm → layers that differ, width of the embeddings

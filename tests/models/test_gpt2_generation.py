@@ -172,6 +172,18 @@ def test_each_token_is_read_once_and_logits_are_computed_for_the_last_alone():
     assert ours.head.positions == [1] * 6
 
 
+@pytest.mark.parametrize("n_rows", [1, 3, 8, 9])
+@pytest.mark.parametrize(
+    "vocab_size", [101, 2**21 // 24 + 1]
+)  # below and above the size where the product is turned
+def test_a_table_of_any_size_gives_each_row_its_best_token(vocab_size, n_rows):
+    ours = model(TINY | {"vocab_size": vocab_size})
+    prompt = torch.randint(vocab_size, (n_rows, 5), generator=seeded())
+    with torch.no_grad():
+        best = ours(prompt)[:, -1].argmax(-1)
+    assert torch.equal(ours.generate(prompt, 1, temperature=0)[:, -1], best)
+
+
 @pytest.mark.parametrize("n_rows", [1, 8, 9])
 def test_a_replaced_output_layer_is_the_one_that_is_asked(n_rows):
     prompt = torch.tensor([[1, 2, 3]]).expand(n_rows, -1)

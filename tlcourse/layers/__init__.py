@@ -28,6 +28,7 @@ from tlcourse.layers.encoder import (
     Trace,
     WordHead,
 )
+from tlcourse.layers.images import check_images, start_convolutional
 from tlcourse.layers.masks import causal_mask, check_ids, padding_mask
 from tlcourse.layers.patches import PatchEmbedding, patches
 
@@ -48,11 +49,13 @@ __all__ = [
     "causal_mask",
     "check_heads",
     "check_ids",
+    "check_images",
     "fused_attention",
     "layer_norm",
     "merge_heads",
     "padding_mask",
     "patches",
     "split_heads",
+    "start_convolutional",
     "start_normal",
 ]

@@ -14,6 +14,7 @@ from tlcourse.metrics.intervals import (
     statistic_bootstrap,
     weighted_auc,
 )
+from tlcourse.metrics.ranks import weighted_tau, weighted_tau_interval
 from tlcourse.metrics.reading import (
     ReadingScore,
     exact_match,
@@ -47,4 +48,6 @@ __all__ = [
     "statistic_bootstrap",
     "token_f1",
     "weighted_auc",
+    "weighted_tau",
+    "weighted_tau_interval",
 ]

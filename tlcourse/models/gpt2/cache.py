@@ -16,13 +16,14 @@ class KeyValueCache:
         """like: a tensor whose dtype and device the cache takes."""
         heads = (config.n_heads, n_positions, config.d_model // config.n_heads)  # A, S, K
         shape = (config.n_layers, 2, n_rows, *heads)
-        self.memory = torch.empty(shape, dtype=like.dtype, device=like.device)
+        self.layers = torch.empty(
+            shape, dtype=like.dtype, device=like.device
+        ).unbind()  # each (2, B, A, S, K)
         self.length = 0
 
     def extend(self, layer: int, kv: Tensor) -> tuple[Tensor, ...]:
         """Write keys and values (2, B, A, T, K) behind those held; all of the layer's, as views (B, A, S, K)."""
-        n_new = kv.shape[3]
-        memory = self.memory[layer]
+        n_new, memory = kv.shape[3], self.layers[layer]
         memory.narrow(3, self.length, n_new).copy_(kv)
         return memory.narrow(3, 0, self.length + n_new).unbind()
 

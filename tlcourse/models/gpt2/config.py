@@ -113,7 +113,7 @@ class GPT2Config:
 
 
 GPT2_124M = GPT2Config(eos_token_id=50256)
-# The book's own: its vocabulary is trained on its corpus, its end of text has id 0.
+# The book's own, gpt2-mini-*: its vocabulary is trained on its corpora, its end of text is the last token.
 GPT2_MINI = GPT2Config(
-    vocab_size=8192, n_positions=256, d_model=256, n_layers=4, n_heads=4, eos_token_id=0,
+    vocab_size=4096, n_positions=128, d_model=192, n_layers=4, n_heads=4, eos_token_id=4095,
 )  # fmt: skip

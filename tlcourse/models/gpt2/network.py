@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tlcourse import weights
@@ -17,7 +18,6 @@ from tlcourse.layers import (
     FeedForward,
     as_generator,
     check_ids,
-    fused_attention,
     merge_heads,
     padding_mask,
     start_normal,
@@ -50,8 +50,11 @@ class CausalSelfAttention(nn.Module):
         if cache is not None:
             k, v = cache.extend(layer, qkv[1:])  # each (B, A, S, K)
         dropout = self.dropout if self.training else 0.0
-        # One query, the last position, sees all: then causality hides nothing.
-        heads = fused_attention(q, k, v, mask, causal=mask is None and q.shape[2] > 1, dropout=dropout)
+        # One query, the last position, sees all: then causality hides nothing. The kernel is called bare, for the
+        # checks of `layers.fused_attention` cannot fail here and would be paid for with each new token.
+        heads = F.scaled_dot_product_attention(
+            q, k, v, attn_mask=mask, is_causal=mask is None and n_new > 1, dropout_p=dropout
+        )
         return self.output(merge_heads(heads))
 
 
@@ -64,13 +67,15 @@ class Block(nn.Module):
         self.attention = CausalSelfAttention(config)
         self.feed_forward_norm = nn.LayerNorm(config.d_model, eps=config.norm_eps)
         self.feed_forward = FeedForward(config.d_model, config.inner_width, config.activation)
-        self.dropout = nn.Dropout(config.residual_dropout)
+        self.dropout = config.residual_dropout
 
     def forward(
         self, x: Tensor, mask: Tensor | None = None, cache: KeyValueCache | None = None, layer: int = 0
     ) -> Tensor:
-        x = x + self.dropout(self.attention(self.attention_norm(x), mask, cache, layer))
-        return x + self.dropout(self.feed_forward(self.feed_forward_norm(x)))
+        y = self.attention(self.attention_norm(x), mask, cache, layer)
+        x = x + F.dropout(y, self.dropout, self.training)
+        y = self.feed_forward(self.feed_forward_norm(x))
+        return x + F.dropout(y, self.dropout, self.training)
 
 
 class GPT2(nn.Module):

@@ -1,0 +1,51 @@
+"""What is timed: batches, and the operations and bytes it is charged with."""
+
+import torch
+
+from benchmarks import sides, work
+from tests.benchmarks.conftest import TINY
+
+
+def test_rows_have_their_lengths_and_labels_stand_at_tokens_alone():
+    batch = work.random_batch(1000, (40, 40, 17, 1), masked=True)
+    assert batch.attention_mask.sum(1).tolist() == [40, 40, 17, 1]
+    assert (batch.attention_mask.diff(dim=1) <= 0).all()  # padding is on the right
+    labelled = batch.labels != work.IGNORED
+    assert torch.equal(batch.labels[labelled], batch.input_ids[labelled])
+    assert not labelled[batch.attention_mask == 0].any()
+    assert labelled[:, 0].all() and 0.05 < labelled[:, 1:].sum() / 94 < 0.3
+
+
+def test_the_label_of_a_next_token_is_the_next_token():
+    batch = work.random_batch(1000, (6, 6), masked=False)
+    assert torch.equal(batch.labels[:, :-1], batch.input_ids[:, 1:])
+    assert (batch.labels[:, -1] == work.IGNORED).all()
+
+
+def test_a_batch_is_the_same_again():
+    first, again = (work.random_batch(50, (6, 3), masked=True) for _ in range(2))
+    assert torch.equal(first.input_ids, again.input_ids) and torch.equal(first.labels, again.labels)
+
+
+def test_forward_leaves_no_graph_and_no_dropout_behind():
+    model = sides.both(TINY["bert-base"]).ours.train()
+    batch = work.random_batch(61, (5, 5), masked=True)
+    found = work.forward(model, batch)()
+    assert not found.requires_grad and not model.training
+
+
+def test_operations_are_those_of_the_matrix_products():
+    """Each weight is multiplied once a token, and attention makes two products of T × T × D a layer."""
+    pair, batch = sides.both(TINY["gpt2-124m"]), work.random_batch(61, (10,) * 3, masked=False)
+    weights = 2 * (4 * 12 * 12 + 2 * 12 * 20) + 61 * 12
+    attention = (
+        2 * 2 * 10 * 10 * 12
+    )  # of a row and a layer: two products, a multiplication and an addition each
+    assert work.forward_flops(pair.ours, batch) == 2 * 30 * weights + 3 * 2 * attention
+
+
+def test_a_new_token_reads_all_weights_but_rows_of_tables():
+    model = sides.both(TINY["gpt2-124m"]).ours
+    layer = 12 * 36 + 36 + 12 * 12 + 12 + 2 * 12 * 20 + 20 + 12 + 4 * 12
+    assert work.weight_bytes(model) == 4 * (2 * layer + 2 * 12 + 61 * 12)
+    assert work.weight_bytes(model.to(torch.bfloat16)) == 2 * (2 * layer + 2 * 12 + 61 * 12)

@@ -1,0 +1,81 @@
+"""The random start against torch.nn.init on the same generator; the check of images by its messages."""
+
+import pytest
+import torch
+from torch import nn
+
+from tlcourse.layers import check_images, start_convolutional
+
+
+def generator():
+    return torch.Generator().manual_seed(5)
+
+
+@pytest.mark.parametrize("kernel", [(3, 3), (1, 5)])
+def test_convolutions_start_as_torchs_kaiming_normal_by_what_leaves(kernel):
+    ours = nn.Conv2d(6, 8, kernel)
+    start_convolutional(ours, generator())
+    theirs = torch.empty(8, 6, *kernel).to(memory_format=torch.channels_last)
+    nn.init.kaiming_normal_(theirs, mode="fan_out", nonlinearity="relu", generator=generator())
+    assert torch.allclose(ours.weight, theirs, rtol=1e-6)
+    assert not ours.bias.any()
+    assert ours.weight.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_transposed_convolutions_start_by_the_channels_that_leave():
+    layer = nn.ConvTranspose2d(40, 10, 4, bias=False)
+    start_convolutional(layer, generator())
+    sd = (2 / (16 * 10)) ** 0.5
+    assert abs(float(layer.weight.detach().std()) / sd - 1) < 6 / (2 * layer.weight.numel()) ** 0.5
+
+
+def test_linear_layers_start_as_torchs_or_normal():
+    ours, bound = nn.Linear(16, 400), 16**-0.5
+    start_convolutional(ours, generator())
+    for parameter in ours.parameters():
+        assert 0.98 * bound < float(parameter.detach().abs().max()) <= bound
+    start_convolutional(ours, generator(), linear_sd=0.01)
+    expected = torch.empty(400, 16).normal_(0, 0.01, generator=generator())
+    assert torch.equal(ours.weight, expected) and not ours.bias.any()
+
+
+@pytest.mark.parametrize("linear_sd", [None, 0.01])
+def test_norms_start_anew_and_modules_on_meta_get_their_memory(linear_sd):
+    with torch.device("meta"):
+        model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Linear(2, 2, bias=False))
+    start_convolutional(model, generator(), linear_sd=linear_sd)
+    assert not any(t.is_meta for t in model.state_dict().values())
+    norm = model[1]
+    for tensor, value in ((norm.weight, 1), (norm.bias, 0), (norm.running_mean, 0), (norm.running_var, 1)):
+        assert bool((tensor == value).all())
+    assert int(norm.num_batches_tracked) == 0 and model[0].weight.requires_grad
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (torch.zeros(1, 2, 4, 8), None),
+        (torch.zeros(1, 2, 8, 4), None),
+        (
+            torch.zeros(1, 2, 3, 8),
+            "images of 3 × 8 pixels are smaller than the network's stride of 4; take another",
+        ),
+        (torch.zeros(1, 2, 8, 3), "images of 8 × 3 pixels are smaller"),
+        (
+            torch.zeros(1, 3, 8, 8),
+            r"images \(1, 3, 8, 8\) have 3 channels, the model reads 2; repeat a grey channel",
+        ),
+        (torch.zeros(2, 8, 8), r"images have shape \(2, 8, 8\); give \(B, C, H, W\), at least one image"),
+        (torch.zeros(0, 2, 8, 8), r"images have shape \(0, 2, 8, 8\)"),
+        (
+            torch.zeros(1, 2, 8, 8).byte(),
+            "images are torch.uint8; give floats, scaled as in the model's training",
+        ),
+    ],
+)
+def test_images_are_checked(images, message):
+    if message is None:
+        check_images(images, 2, 4)
+    else:
+        with pytest.raises(ValueError, match=message):
+            check_images(images, 2, 4, "take another")

@@ -1,0 +1,66 @@
+"""A model that is only looked at stays as it was: what is compared, and what is put back."""
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """The model in evaluation mode; afterwards every module is in the mode it was in."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+def content(model: nn.Module) -> dict[str, str]:
+    """sha256 of every parameter and buffer (of those that no checkpoint keeps, too), by dotted name."""
+    tensors = [*model.named_parameters(), *model.named_buffers()]
+    return {name: tensor_digest(tensor) for name, tensor in tensors}
+
+
+def tensor_digest(tensor: Tensor) -> str:
+    """sha256 over type, shape and bytes of a tensor, wherever it lies and however it is strided."""
+    tensor = tensor.detach().cpu().contiguous()
+    found = hashlib.sha256(f"{tensor.dtype} {tuple(tensor.shape)} ".encode())
+    found.update(tensor.reshape(-1).view(torch.uint8).numpy())
+    return found.hexdigest()
+
+
+@contextmanager
+def unchanged(model: nn.Module) -> Iterator[dict[str, str]]:
+    """The model in evaluation mode, compared before and after; gives its `content`.
+
+    Buffers that the forward pass moved all the same are put back, also where the body raises. Raises RuntimeError
+    naming every tensor that moved: such a model's features depend on the order of the batches.
+    """
+    before = content(model)
+    buffers = [
+        (module, key, buffer, buffer.clone())
+        for module in model.modules()
+        for key, buffer in module._buffers.items()
+        if buffer is not None
+    ]
+    with evaluating(model):
+        try:
+            yield before
+        finally:
+            after = content(model)
+            for module, key, buffer, copy in buffers:
+                if not torch.equal(buffer, copy):
+                    buffer.copy_(copy)
+                module._buffers[key] = buffer  # a forward pass may have assigned another tensor
+    moved = [name for name in {**before, **after} if before.get(name) != after.get(name)]
+    if moved:
+        raise RuntimeError(
+            f"the forward pass of {type(model).__name__} changed {', '.join(moved)} in evaluation mode, so features "
+            "would depend on the order of the batches; buffers were put back. Make forward change nothing when "
+            "self.training is False"
+        )

@@ -62,6 +62,15 @@ def toy(tmp_path, monkeypatch):
     )
 
 
+def test_a_script_may_hold_a_dataclass_whose_annotations_are_text(tmp_path):
+    script = tmp_path / "toy_records.py"
+    script.write_text(
+        "from __future__ import annotations\nfrom dataclasses import dataclass\n"
+        "\n\n@dataclass\nclass Row:\n    n: int\n"
+    )
+    assert results.load_script(script).Row(3).n == 3
+
+
 class Inline:
     """A pool of no processes, so that a test sees what the jobs do."""
 

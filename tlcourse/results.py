@@ -12,6 +12,7 @@ import hashlib
 import importlib.util
 import json
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -302,5 +303,6 @@ def load_script(script: Path) -> ModuleType:
     """An experiment's script as a module, with its STUDY; none of its jobs run."""
     spec = importlib.util.spec_from_file_location(f"study_{script.stem}", script)
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up there
     spec.loader.exec_module(module)
     return module

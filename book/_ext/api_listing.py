@@ -14,6 +14,8 @@ from measured import escaped
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
+MAX_VALUE = 300  # characters of a constant's value
+
 
 def source_of(module: str) -> Path:
     """The file of a module of tlcourse, found without importing it."""
@@ -126,6 +128,14 @@ def prose(docstring: str | None) -> list[str]:
     return lines
 
 
+def value(node: ast.expr) -> str:
+    """A constant's value as Markdown, or how many values it has where they would fill the page."""
+    text = ast.unparse(node)
+    if len(text) > MAX_VALUE and isinstance(node, ast.Tuple | ast.List):
+        return f"{len(node.elts)} values, which the source lists."
+    return f"`{text}`"
+
+
 def entry(module: str, name: str) -> list[str]:
     """The Markdown of one public name."""
     node = definition(module, name)
@@ -139,7 +149,7 @@ def entry(module: str, name: str) -> list[str]:
     if isinstance(node, ast.ClassDef):
         return _class(module, name, node)
     if isinstance(node, ast.Assign):
-        return _object("data", module, name, prose(f"`{ast.unparse(node.value)}`"))
+        return _object("data", module, name, prose(value(node.value)))
     return []
 
 

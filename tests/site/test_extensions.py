@@ -187,6 +187,16 @@ def test_every_public_name_of_a_module_is_listed(extensions, module):
     assert [name for name in names if not api_listing.entry(module, name)] == []
 
 
+def test_a_long_constant_is_counted_and_a_short_one_shown(extensions):
+    import ast
+
+    import api_listing
+
+    long = ast.parse(f"({', '.join(['Measure(1)'] * 40)})", mode="eval").body
+    assert api_listing.value(long) == "40 values, which the source lists."
+    assert api_listing.value(ast.parse("(1, 2)", mode="eval").body) == "`(1, 2)`"
+
+
 def test_module_that_does_not_exist_is_named(extensions):
     import api_listing
 

@@ -226,7 +226,7 @@ def scores(model: nn.Module, pairs: Sequence[Pair], seed: int, *, everything: bo
 
 
 def count_scores(corpus: str, pairs: Sequence[Pair], seed: int) -> dict:
-    """What counting reaches at the same hidden words, having counted all training documents of the corpus."""
+    """What counting reaches at the same hidden words, having read what the network reads: documents that make pairs."""
     vocab = word_pieces()
     documents = [list(itertools.chain(*document)) for document in sentences(corpus, "train")]
     ends = (vocab.cls_token_id, vocab.sep_token_id, vocab.pad_token_id)

@@ -35,19 +35,11 @@ def finetune(task: str, arm: str, rate: float, seed: int) -> dict:
 
 
 def plan(rates: dict) -> dict:
-    jobs = {}
-    for (task, arm), rate in rates.items():
-        for seed in range(BASE.SETTINGS["seeds"][task]):
-            arguments = {"task": task, "arm": arm, "rate": rate, "seed": seed}
-            jobs[f"{task} {arm} {seed}"] = (finetune, arguments)
-    return jobs
+    return BASE.each_seed(finetune, rates)
 
 
 def main() -> None:
-    rates, records = BASE.chosen(STUDY, SOURCE, tune, BASE.TASKS)
-    print("chosen rates:", rates)
-    told = {f"{task} {arm}": rate for (task, arm), rate in rates.items()}
-    STUDY.write(records | STUDY.run(plan(rates)), rates=told)
+    BASE.run(STUDY, SOURCE, tune, plan)
 
 
 if __name__ == "__main__":

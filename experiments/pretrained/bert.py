@@ -57,7 +57,7 @@ STUDY = results.Study(
     "pretrained/bert",
     SETTINGS,
     assets=["minilm", "wordnet", "sentiment"],
-    plan=("main", "plan", "chosen"),
+    plan=("main", "run", "plan", "each_seed", "chosen"),
 )
 TASKS = ("pairs", "topics", "reading", "entities")
 TAGS = ("O", *(f"{place}-{kind}" for kind in ("person", "place", "other") for place in "BI"))
@@ -578,11 +578,26 @@ def plan(rates: dict) -> dict:
     return jobs
 
 
-def main() -> None:
-    rates, records = chosen(STUDY, "minilm", tune, TASKS)
+def each_seed(job, rates: dict) -> dict:
+    """One job(task, arm, rate, seed) for each seed of each task and arm."""
+    jobs = {}
+    for (task, arm), rate in rates.items():
+        for seed in range(SETTINGS["seeds"][task]):
+            arguments = {"task": task, "arm": arm, "rate": rate, "seed": seed}
+            jobs[f"{task} {arm} {seed}"] = (job, arguments)
+    return jobs
+
+
+def run(study: results.Study, source: str, job, plan) -> None:
+    """Choose the rates with tuning job(source, task, arm, rate), run plan(rates), store all."""
+    rates, records = chosen(study, source, job, TASKS)
     print("chosen rates:", rates)
     told = {f"{task} {arm}": rate for (task, arm), rate in rates.items()}
-    STUDY.write(records | STUDY.run(plan(rates)), rates=told)
+    study.write(records | study.run(plan(rates)), rates=told)
+
+
+def main() -> None:
+    run(STUDY, "minilm", tune, plan)
 
 
 if __name__ == "__main__":

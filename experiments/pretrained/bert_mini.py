@@ -51,18 +51,11 @@ def counting(corpus: str) -> dict:
 def plan(rates: dict) -> dict:
     jobs = {"masked": (masked, {})}
     jobs |= {f"counts {corpus}": (counting, {"corpus": corpus}) for corpus in MASKED.SETTINGS["corpora"]}
-    for (task, arm), rate in rates.items():
-        for seed in range(BASE.SETTINGS["seeds"][task]):
-            arguments = {"task": task, "arm": arm, "rate": rate, "seed": seed}
-            jobs[f"{task} {arm} {seed}"] = (finetune, arguments)
-    return jobs
+    return jobs | BASE.each_seed(finetune, rates)
 
 
 def main() -> None:
-    rates, records = BASE.chosen(STUDY, SOURCE, tune, BASE.TASKS)
-    print("chosen rates:", rates)
-    told = {f"{task} {arm}": rate for (task, arm), rate in rates.items()}
-    STUDY.write(records | STUDY.run(plan(rates)), rates=told)
+    BASE.run(STUDY, SOURCE, tune, plan)
 
 
 if __name__ == "__main__":

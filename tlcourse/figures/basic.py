@@ -207,16 +207,23 @@ def _draw_curves(ax: Axes, curves: Mapping[str, Curve]) -> None:
         low, middle, high = np.array([ends(name, interval) for interval in intervals]).T
         # Whiskers at one position would hide each other: each curve is shifted by 1.5 %.
         x = np.asarray(positions, dtype=float) * 1.015 ** (n - (len(curves) - 1) / 2)
-        ax.errorbar(
-            x,
-            middle,
-            yerr=np.clip([middle - low, high - middle], 0, None),
-            color=PALETTE[n % len(PALETTE)],
-            marker=MARKERS[n % len(MARKERS)],
-            label=name,
-            capsize=3,
-            elinewidth=1.2,
-        )
+        draw_whiskers(ax, n, name, x, low, middle, high)
+
+
+def draw_whiskers(
+    ax: Axes, n: int, name: str, x: np.ndarray, low: np.ndarray, middle: np.ndarray, high: np.ndarray
+) -> None:
+    """The n-th line of a plot, in its colour and with its marker, a whisker at each point. All arrays (points,)."""
+    ax.errorbar(
+        x,
+        middle,
+        yerr=np.clip([middle - low, high - middle], 0, None),
+        color=PALETTE[n % len(PALETTE)],
+        marker=MARKERS[n % len(MARKERS)],
+        label=name,
+        capsize=3,
+        elinewidth=1.2,
+    )
 
 
 def ends(name: str, interval: HasInterval) -> tuple[float, float, float]:

@@ -16,6 +16,7 @@ from tlcourse.figures.basic import (
     Curve,
     HasInterval,
     draw_legend,
+    draw_whiskers,
     ends,
     style,
 )
@@ -76,16 +77,7 @@ def length_curve(
                     f"curve {name!r} has an interval that begins at {min(low):g}, which a logarithmic axis cannot"
                     " show; give medians with their range, or measure longer"
                 )
-            ax.errorbar(
-                x,
-                middle,
-                yerr=np.clip([middle - low, high - middle], 0, None),
-                color=PALETTE[n % len(PALETTE)],
-                marker=MARKERS[n % len(MARKERS)],
-                label=name,
-                capsize=3,
-                elinewidth=1.2,
-            )
+            draw_whiskers(ax, n, name, x, low, middle, high)
         _, x, _, middle, _ = drawn[0]
         for n, (name, exponent) in enumerate((guides or {}).items()):
             power = middle[-1] * (x / x[-1]) ** exponent

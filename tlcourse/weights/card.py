@@ -7,15 +7,13 @@ make the same checkpoint again.)
 
 import json
 import math
-import os
 import re
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from tlcourse.weights.files import WeightsError, content_hash
+from tlcourse.weights.files import WeightsError, content_hash, write_text
 
 CARD, WEIGHTS = "card.json", "model.safetensors"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -114,15 +112,7 @@ def write_card(folder: str | Path, card: Card) -> None:
             f"card of {card.name!r}: sha256={card.sha256!r}, but {WEIGHTS} has {found}; export writes both together"
         )
     text = json.dumps(asdict(card), indent=2, ensure_ascii=False) + "\n"
-    handle, partial = tempfile.mkstemp(dir=folder, prefix=f".{CARD}-", suffix=".partial")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, folder / CARD)
-    finally:
-        Path(partial).unlink(missing_ok=True)
+    write_text(folder / CARD, text)
 
 
 def check_place(folder: Path, card: Card) -> None:

@@ -104,6 +104,19 @@ def save(state: Mapping[str, Tensor], path: str | Path, *, dtype: torch.dtype | 
         Path(partial).unlink(missing_ok=True)
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a file, complete or not at all. Raises OSError where the disk is full or not writable."""
+    handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-", suffix=".partial")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    finally:
+        Path(partial).unlink(missing_ok=True)
+
+
 def content_hash(path: str | Path) -> str:
     """sha256 of a file, as 64 hexadecimal digits."""
     with Path(path).open("rb") as file:

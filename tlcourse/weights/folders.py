@@ -1,8 +1,6 @@
 """Whole models as folders in the Hugging Face layout: config.json beside model.safetensors."""
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,7 +8,7 @@ import torch
 from torch import Tensor
 
 from tlcourse import assets
-from tlcourse.weights.files import WeightsError, load_checkpoint, save
+from tlcourse.weights.files import WeightsError, load_checkpoint, save, write_text
 from tlcourse.weights.shipped import checkpoints, home
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
@@ -80,12 +78,4 @@ def save_folder(
     )  # before anything is touched: it may raise
     folder.mkdir(parents=True, exist_ok=True)
     save(state, folder / WEIGHTS, dtype=dtype)
-    handle, partial = tempfile.mkstemp(dir=folder, prefix=f".{CONFIG}-", suffix=".partial")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, folder / CONFIG)
-    finally:
-        Path(partial).unlink(missing_ok=True)
+    write_text(folder / CONFIG, text)

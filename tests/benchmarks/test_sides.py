@@ -33,6 +33,7 @@ def test_both_sides_train_alike(found):
     losses = torch.tensor([[step().item() for step in steps] for _ in range(4)])  # (steps, sides)
     assert error(losses[:, 0], losses[:, 1]) <= 1e-10
     assert (losses.diff(dim=0) < 0).all()
+    assert all(p.grad is None for model in (pair.ours, pair.theirs) for p in model.parameters())
 
 
 @pytest.mark.parametrize("n_rows", [1, 8])

@@ -53,7 +53,7 @@ def test_random_starts_depend_on_the_seed_alone():
         first, same, other = (part(CONFIG, seed=seed) for seed in (1, 1, 2))
         assert all(torch.equal(a, b) for a, b in zip(first.parameters(), same.parameters(), strict=True))
         assert any(not torch.equal(a, b) for a, b in zip(first.parameters(), other.parameters(), strict=True))
-        assert abs(float(first.layers[0].feed_forward.up.weight.std()) - 0.3) < 0.05
+        assert abs(first.layers[0].feed_forward.up.weight.std().item() - 0.3) < 0.05
     assert torch.equal(state, torch.get_rng_state())
 
 

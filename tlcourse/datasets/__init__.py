@@ -16,6 +16,7 @@ from tlcourse.datasets.gold import GoldSentence, gold_articles, gold_entities
 from tlcourse.datasets.images import Images, digits, fashion_mnist
 from tlcourse.datasets.judges import human_accuracy, vader
 from tlcourse.datasets.matching import GlossPair, gloss_pairs, overlap_scores
+from tlcourse.datasets.moving import MovingDigits, digit_split, moving_digits
 from tlcourse.datasets.names import Gazetteer, editorial_gazetteer, gazetteer
 from tlcourse.datasets.reading import gloss_questions, overlap_answer
 from tlcourse.datasets.sentences import (
@@ -61,6 +62,7 @@ __all__ = [
     "GoldSentence",
     "Images",
     "IndexSplit",
+    "MovingDigits",
     "NamedInstance",
     "Package",
     "Parts",
@@ -78,6 +80,7 @@ __all__ = [
     "corpus",
     "corpus_split",
     "description_documents",
+    "digit_split",
     "digits",
     "distinct_synsets",
     "draw",
@@ -96,6 +99,7 @@ __all__ = [
     "instance_split",
     "labels",
     "lookup_tags",
+    "moving_digits",
     "named_instances",
     "overlap_answer",
     "overlap_scores",

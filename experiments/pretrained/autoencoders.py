@@ -45,8 +45,8 @@ SETTINGS = {
     "labels": ["10", "50"],  # as many of each class; and all
     "tuning_draws": 3,
     "sizes": {
-        "images": [4000, 500, 500],
-        "text": [4000, 500, 500],
+        "images": [4000, 500, 400],
+        "text": [4000, 500, 400],
         "audio": [560, 200, 200],
         "video": [2000, 300, 400],
     },
@@ -103,7 +103,7 @@ class Data:
 
     inputs: what is read; targets: what is to be made; flat: (N, D) input of a classifier without encoder, and rows:
     (N, D) of PCA; labels (N,); groups: of the test items. constant: the best one; unit: its error. scored: of text,
-    which words count.
+    which words count; vocabulary: by number.
     """
 
     modality: str
@@ -117,6 +117,7 @@ class Data:
     constant: Tensor
     unit: float
     scored: dict[str, Tensor] | None = None
+    vocabulary: tuple[str, ...] = ()
     velocity: dict[str, np.ndarray] | None = None
 
     def read(self, model: nn.Module, x: Tensor) -> tuple:
@@ -242,6 +243,7 @@ def sentences(seed: int, sizes: dict[str, int]) -> Data:
         constant=constant,
         unit=unit,
         scored=scored,
+        vocabulary=("", "…", *known),
     )  # fmt: skip
 
 
@@ -504,7 +506,8 @@ def tune_autoencoder(kind: str, modality: str) -> dict:
     def tried(rate: float) -> float:
         model = trained(kind, data, rate, seed)
         model.train(kind == "denoising")  # which damages its inputs then, as it learns
-        with torch.inference_mode():
+        with torch.random.fork_rng(), torch.inference_mode():
+            torch.manual_seed(seed)
             return float(loss_of(kind, held, seed)(model, torch.arange(len(held.inputs["train"]))))
 
     runs = search(kind, modality, SETTINGS["rates"], tried)
@@ -694,13 +697,19 @@ def look(modality: str, rate: float) -> dict:
     data, model, pca, _ = base(modality, 0, rate)
     made, found = outputs(data, model, "test"), {"task": "look", "modality": modality, "seed": 0}
     if modality == "text":
-        return found | {
-            "ids": data.targets["test"][:6].tolist(),
-            "made": made[:6, :, FIRST:].argmax(2).tolist(),
-        }
+        made[:, :, :FIRST] = -math.inf  # padding and unknown words are not what it learned
+        at = slice(0, None, len(made) // 8)  # eight sentences, of all classes
+
+        def written(ids: Tensor) -> list[str]:
+            there = data.inputs["test"][at] != PAD
+            return [
+                " ".join(data.vocabulary[i] for i in row[some]) for row, some in zip(ids, there, strict=True)
+            ]
+
+        return found | {"whole": written(data.inputs["test"][at]), "made": written(made[at].argmax(2))}
     shown = torch.from_numpy(pca.inverse_transform(pca.transform(data.rows["test"][:4]))).float()
     shown = shown.reshape(4, *data.inputs["test"].shape[1:])
-    n = 1 if modality == "video" else 4
+    n = {"images": 4, "audio": 2, "video": 1}[modality]
     items = {"whole": data.targets["test"][:n], "made": made[:n], "PCA": shown[:n]}
     return found | {name: (100 * x).round().int().tolist() for name, x in items.items()}
 

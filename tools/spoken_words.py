@@ -10,7 +10,7 @@ import hashlib
 import json
 import lzma
 from collections.abc import Iterator
-from itertools import islice, product
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -101,9 +101,9 @@ def rendered() -> Iterator[np.ndarray]:
         yield compress(prepared(synthesiser.say(word, voice, speed, pitch)))
 
 
-def write(folder: Path, n_clips: int | None = None) -> None:
-    """Clips and card into a folder. n_clips: stop after so many, to look whether they are as they were."""
-    clips = list(islice(rendered(), n_clips))
+def write(folder: Path) -> None:
+    """Clips and card into a folder."""
+    clips = list(rendered())
     packed = lzma.compress(b"".join(clip.tobytes() for clip in clips), preset=9 | lzma.PRESET_EXTREME)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / FILE).write_bytes(packed)

@@ -129,7 +129,8 @@ class Data:
         target = self.targets[part][at]
         if self.modality == "text":
             scored = self.scored[part][at].float()
-            return (ae.token_errors(output, target) * scored).sum(1) / scored.sum(1) / self.unit
+            errors = ae.token_errors(output, target) * scored
+            return errors.sum(1) / scored.sum(1).clamp(min=1) / self.unit  # 0 where no word is known
         return ae.squared_errors(output, target).flatten(1).mean(1) / self.unit
 
 
@@ -227,7 +228,9 @@ def sentences(seed: int, sizes: dict[str, int]) -> Data:
         shares[place] += torch.bincount(at[at >= FIRST], minlength=V)
     constant = (shares / shares.sum(1, keepdim=True)).log()[None]  # (1, T, V)
     errors = ae.token_errors(constant.expand(len(ids["train"]), -1, -1), ids["train"])
-    unit = float((torch.where(scored["train"], errors, 0).sum(1) / scored["train"].sum(1)).mean())
+    unit = float(
+        (torch.where(scored["train"], errors, 0).sum(1) / scored["train"].sum(1).clamp(min=1)).mean()
+    )
     return Data(
         "text",
         ae.TextConfig(
@@ -401,8 +404,10 @@ def ridge(x: np.ndarray, y: np.ndarray) -> RidgeCV:
 
 def moved(data: Data, model: nn.Module, seed: int, kind: str = "plain") -> float:
     """How far the encoder's weights went in training, % of their length at the start."""
-    start = nn.utils.parameters_to_vector(built(kind, data, seed).encoder.parameters())
-    now = nn.utils.parameters_to_vector(model.encoder.parameters())
+    start, now = (
+        torch.cat([weight.detach().flatten() for weight in network.encoder.parameters()])
+        for network in (built(kind, data, seed), model)
+    )
     return 100 * float((now - start).norm() / start.norm())
 
 

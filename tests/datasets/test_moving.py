@@ -107,6 +107,7 @@ def test_no_image_and_no_run_of_the_file_is_in_two_parts(seed):
     assert np.array_equal(np.sort(np.concatenate(parts)), np.arange(1797))
     blocks = [set(writer_blocks()[part]) for part in parts]
     assert [len(b) for b in blocks] == [8, 2, 3] and len(set.union(*blocks)) == 13
+    assert (np.diff(writer_blocks()) >= 0).all() and set(np.bincount(writer_blocks())) == {138, 139}
 
 
 def test_parts_follow_the_seed():

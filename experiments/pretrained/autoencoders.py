@@ -703,6 +703,7 @@ def look(modality: str, rate: float) -> dict:
     data, model, pca, _ = base(modality, 0, rate)
     made, found = outputs(data, model, "test"), {"task": "look", "modality": modality, "seed": 0}
     if modality == "text":
+        made = made.clone()  # out of inference mode
         made[:, :, :FIRST] = -math.inf  # padding and unknown words are not what it learned
         at = slice(0, None, len(made) // 8)  # eight sentences, of all classes
 

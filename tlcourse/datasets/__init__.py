@@ -1,4 +1,4 @@
-"""Typed records out of the assets: sentences in four domains, corpora, WordNet, tasks, solar cells, digits, clothes."""
+"""Typed records out of the assets: sentences in four domains, corpora, WordNet, tasks, solar cells, digits, words."""
 
 from tlcourse.datasets.columns import Tagged, read_conll2003, read_wnut17
 from tlcourse.datasets.corpora import (
@@ -16,6 +16,7 @@ from tlcourse.datasets.gold import GoldSentence, gold_articles, gold_entities
 from tlcourse.datasets.images import Images, digits, fashion_mnist
 from tlcourse.datasets.judges import human_accuracy, vader
 from tlcourse.datasets.matching import GlossPair, gloss_pairs, overlap_scores
+from tlcourse.datasets.moving import MovingDigits, digit_split, moving_digits
 from tlcourse.datasets.names import Gazetteer, editorial_gazetteer, gazetteer
 from tlcourse.datasets.reading import gloss_questions, overlap_answer
 from tlcourse.datasets.sentences import (
@@ -33,6 +34,7 @@ from tlcourse.datasets.sentences import (
 )
 from tlcourse.datasets.silver import lookup_tags, silver_entities
 from tlcourse.datasets.solar import IndexSplit, SolarCells, solar_cells, solar_split
+from tlcourse.datasets.spoken import SpokenWords, spoken_split, spoken_words
 from tlcourse.datasets.squad import Answer, Question, answer_texts, read_squad, write_squad
 from tlcourse.datasets.summaries import SummaryPair, first_sentence, summary_pairs
 from tlcourse.datasets.topics import Gloss, gloss_topics, topic_classes, topic_labels
@@ -60,6 +62,7 @@ __all__ = [
     "GoldSentence",
     "Images",
     "IndexSplit",
+    "MovingDigits",
     "NamedInstance",
     "Package",
     "Parts",
@@ -67,6 +70,7 @@ __all__ = [
     "Sentence",
     "SolarCells",
     "Split",
+    "SpokenWords",
     "SummaryPair",
     "Synset",
     "Tagged",
@@ -76,6 +80,7 @@ __all__ = [
     "corpus",
     "corpus_split",
     "description_documents",
+    "digit_split",
     "digits",
     "distinct_synsets",
     "draw",
@@ -94,6 +99,7 @@ __all__ = [
     "instance_split",
     "labels",
     "lookup_tags",
+    "moving_digits",
     "named_instances",
     "overlap_answer",
     "overlap_scores",
@@ -109,6 +115,8 @@ __all__ = [
     "silver_entities",
     "solar_cells",
     "solar_split",
+    "spoken_split",
+    "spoken_words",
     "summary_pairs",
     "synsets",
     "texts",

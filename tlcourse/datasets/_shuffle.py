@@ -1,5 +1,6 @@
 """Seeded orders that stay the same on every platform, Python and numpy."""
 
+import math
 import numbers
 
 import numpy as np
@@ -12,10 +13,19 @@ def shuffled(n: int, seed: int, purpose: str) -> np.ndarray:
     sorts raw 64-bit draws. Different purposes get independent orders from one seed.
     Raises ValueError on a seed that is not a non-negative integer.
     """
+    return np.argsort(_bits(seed, purpose).random_raw(n), kind="stable")
+
+
+def uniform(shape: tuple[int, ...], seed: int, purpose: str) -> np.ndarray:
+    """Random float64 in 0…1 without 1, from the upper 53 of the same raw bits. Raises ValueError as `shuffled` does."""
+    bits = _bits(seed, purpose).random_raw(math.prod(shape))
+    return ((bits >> np.uint64(11)) * 2.0**-53).reshape(shape)
+
+
+def _bits(seed: int, purpose: str) -> np.random.PCG64:
     if isinstance(seed, bool) or not isinstance(seed, numbers.Integral) or seed < 0:
         raise ValueError(f"seed={seed!r} is not a non-negative integer; try seed=0")
-    bits = np.random.PCG64([int(seed), *purpose.encode()])
-    return np.argsort(bits.random_raw(n), kind="stable")
+    return np.random.PCG64([int(seed), *purpose.encode()])
 
 
 def cut_sizes(sizes: np.ndarray, shares: dict[str, float]) -> dict[str, slice]:

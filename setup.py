@@ -9,6 +9,7 @@ setup(
         "tlcourse.data": [
             "assets.toml",
             "entities-gold.json",
+            "spoken-words/*",
             "results/**/*.json",
             "published/*.json",
             "checkpoints/**/*",

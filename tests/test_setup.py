@@ -32,6 +32,7 @@ def installed(tmp_path_factory):
     for name in (
         "results/transfer/x.json",
         "published/x.json",
+        "spoken-words/clips.xz",
         "checkpoints/x/card.json",
         "checkpoints/x/model.safetensors",
         "claims/x.json",
@@ -55,6 +56,7 @@ def test_the_wheel_carries_registry_results_and_checkpoints(installed):
         "assets.toml",
         "results/transfer/x.json",
         "published/x.json",
+        "spoken-words/clips.xz",
         "checkpoints/x/card.json",
         "checkpoints/x/model.safetensors",
     }

@@ -1,4 +1,4 @@
-"""Typed records out of the assets: sentences in four domains, corpora, WordNet, tasks, solar cells, digits, clothes."""
+"""Typed records out of the assets: sentences in four domains, corpora, WordNet, tasks, solar cells, digits, words."""
 
 from tlcourse.datasets.columns import Tagged, read_conll2003, read_wnut17
 from tlcourse.datasets.corpora import (
@@ -33,6 +33,7 @@ from tlcourse.datasets.sentences import (
 )
 from tlcourse.datasets.silver import lookup_tags, silver_entities
 from tlcourse.datasets.solar import IndexSplit, SolarCells, solar_cells, solar_split
+from tlcourse.datasets.spoken import SpokenWords, spoken_split, spoken_words
 from tlcourse.datasets.squad import Answer, Question, answer_texts, read_squad, write_squad
 from tlcourse.datasets.summaries import SummaryPair, first_sentence, summary_pairs
 from tlcourse.datasets.topics import Gloss, gloss_topics, topic_classes, topic_labels
@@ -67,6 +68,7 @@ __all__ = [
     "Sentence",
     "SolarCells",
     "Split",
+    "SpokenWords",
     "SummaryPair",
     "Synset",
     "Tagged",
@@ -109,6 +111,8 @@ __all__ = [
     "silver_entities",
     "solar_cells",
     "solar_split",
+    "spoken_split",
+    "spoken_words",
     "summary_pairs",
     "synsets",
     "texts",

@@ -35,7 +35,7 @@ SETTINGS = {
     "exploratory_seed": 100,
     "seeds": [0, 1, 2, 3, 4, 5, 6, 7, 8, 9],
     "digits": {
-        "pairs": 300,
+        "pairs": {"train": 300, "test": 300},  # of the validation part, all
         # sd; ink is 1 and paper 0, the loudest sample is 1. The last of each leaves hardly anything of its view.
         "noise_image": [0.2, 0.4, 0.8, 2.0],
         "noise_sound": [0.1, 0.5, 1.0, 3.0],
@@ -117,7 +117,7 @@ def digit_pairs(noise_image: float, noise_sound: float, seed: int) -> dict[str, 
     found = {}
     for number, (part, chosen) in enumerate(zip(PARTS, cuts, strict=True)):
         random = np.random.default_rng((seed, number))
-        chosen = chosen[: settings["pairs"]] if part == "train" else chosen
+        chosen = chosen[: settings["pairs"].get(part)]
         labels = images.labels[chosen]
         pool = getattr(voices, part)
         sounds = np.array([random.choice(pool[words.labels[pool] == digit]) for digit in labels])
@@ -297,26 +297,32 @@ def multi_task(arm: str, hidden: int, d: int, classes: int) -> Several:
 
 
 def matched(arm: str, views: Sequence[Tensor], task: str, seed: int) -> nn.Module:
-    """The arm with the hidden width that brings its parameters nearest to the wanted number.
+    """The arm at a random start, as wide as brings its parameters nearest to the wanted number."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return build(arm, hidden_width(arm, task), views, SETTINGS[task]["classes"], seed)
 
-    Raises ValueError where that is further off than the tolerance.
-    """
+
+@lru_cache(maxsize=64)
+def hidden_width(arm: str, task: str) -> int:
+    """Raises ValueError where no width brings the number of parameters within the tolerance."""
     settings = SETTINGS[task]
-    wanted = settings["parameters"]
+    wanted, d = settings["parameters"], settings["width"]
+    # Procrustes and CCA want views to be computed from; which, does not change their sizes.
+    views = [torch.randn(4 * d, d, generator=torch.Generator().manual_seed(v)) for v in range(2)]
 
-    def made(hidden: int) -> nn.Module:
+    def parameters(hidden: int) -> int:
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            return build(arm, hidden, views, settings["classes"], seed)
+            return size(build(arm, hidden, views, settings["classes"], 0))
 
     low, high = 1, 1024
     while high - low > 1:  # the number of parameters rises with the width
         middle = (low + high) // 2
-        low, high = (middle, high) if size(made(middle)) <= wanted else (low, middle)
-    best = min((made(low), made(high)), key=lambda model: abs(size(model) - wanted))
-    if abs(size(best) - wanted) > SETTINGS["tolerance"] * wanted:
+        low, high = (middle, high) if parameters(middle) <= wanted else (low, middle)
+    best = min((low, high), key=lambda hidden: abs(parameters(hidden) - wanted))
+    if abs(parameters(best) - wanted) > SETTINGS["tolerance"] * wanted:
         raise ValueError(
-            f"{arm} has {size(best)} parameters, not {wanted} to within {SETTINGS['tolerance']:.0%}"
+            f"{arm} has {parameters(best)} parameters, not {wanted} to within {SETTINGS['tolerance']:.0%}"
         )
     return best
 

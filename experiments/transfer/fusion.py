@@ -382,10 +382,18 @@ def tune(task: str, noise: Sequence[float]) -> dict:
     pairs = pairs_of(task, seed, noise, whole=False)
     accuracy = {}
     for arm in ARMS:
-        models = [trained(arm, pairs, task, rate, seed) for rate in SETTINGS[task]["rates"]]
-        held = [probabilities(model, pairs["validation"])[""] for model in models]
-        accuracy[arm] = [round(float(right(p, pairs["validation"]).mean()), 4) for p in held]
+        accuracy[arm] = [validated(arm, pairs, task, rate, seed) for rate in SETTINGS[task]["rates"]]
     return {"task": "tune", "of": task, "noise": list(noise), "seed": seed, "accuracy": accuracy}
+
+
+def validated(arm: str, pairs: Mapping[str, Pairs], task: str, rate: float, seed: int) -> float:
+    """Accuracy on the validation part; 0 at a rate at which the loss is no number any more."""
+    try:
+        model = trained(arm, pairs, task, rate, seed)
+    except FloatingPointError:
+        return 0.0
+    held = pairs["validation"]
+    return round(float(right(probabilities(model, held)[""], held).mean()), 4)
 
 
 def compare(task: str, noise: Sequence[float], seed: int, rates: Mapping[str, float]) -> dict:

@@ -7,8 +7,8 @@ without. Each is then reused on handwritten digits, which are far from the sourc
 clothes, which are near: frozen, with a linear probe, or tuned as a whole; beside them the same networks from a random
 start, EfficientNet-Lite0 with its ImageNet weights, an autoencoder of the target's own unlabelled images, and pixels.
 Depth: narrow ResNets of 8, 20 and 44 layers with and without residual connections, same number of steps.
-Rates and penalties are chosen on an exploratory seed, five candidates for every arm, six for depths. Pretrained weights are kept under
-_build, and made again where they are missing.
+Rates and penalties are chosen on an exploratory seed, five candidates for every arm, six for depths. Pretrained
+weights are kept under _build, and made again where they are missing.
 """
 
 from __future__ import annotations

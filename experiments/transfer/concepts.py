@@ -10,7 +10,7 @@ embeddings alone; and fine-tuned on 200 labels, as in `experiments/transfer/fine
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -37,17 +37,18 @@ SETTINGS = {
     "budgets": [50, 100, 200, 400, 800, 1600],  # and a twentieth of all labels, and all
     "unfiltered_budgets": [100, 400],  # and the same two
     "penalties": [30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003],  # of the probe
-    "folds": 4,
+    "folds": 3,
     "tfidf": {
         "words": [[1, 1], [1, 2]],
         "min_df": [1, 2],
         "letters": [[2, 4], [2, 5], None],
-        "C": [0.3, 1.0, 3.0, 10.0, 30.0, 100.0],
+        "C": [0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0],
         "tuning_labels": 2000,
+        "budgets": ["100", "400", "1600", "all"],
     },
     "matrix_labels": 1600,
     "controls": {"seeds": [0, 1, 2, 3, 4], "labels": [100, 400], "test": 250},
-    "finetuning": {"labels": 200, "seeds": [0, 1, 2, 3, 4], "domains": ["products", "films"]},
+    "finetuning": {"labels": 200, "seeds": [0, 1, 2], "domains": ["products", "films"]},
     "resamples": 2000,
 }
 # What is known after all jobs is no part of the recipe.
@@ -145,6 +146,15 @@ def strength(x: csr_matrix, y: np.ndarray, seed: int) -> float:
     return min(SETTINGS["tfidf"]["C"], key=loss)
 
 
+def classical(texts: Sequence[str], y: np.ndarray, structure: dict, seed: int) -> tuple[float, Callable]:
+    """Of a regression on TF-IDF: its C, and its margins as a function of sentences."""
+    counts = vectoriser(structure)
+    x = counts.fit_transform(texts)
+    C = strength(x, y, seed)
+    model = regression(C).fit(x, y)
+    return C, lambda sentences: model.decision_function(counts.transform(datasets.texts(sentences)))
+
+
 # ---------------------------------------------------------------- data and scores
 
 
@@ -211,8 +221,7 @@ def curve(domain: str, seed: int, structure: dict) -> dict:
     budgets = budgets_of(len(pool), SETTINGS["budgets"])
     order = datasets.draw(pool, len(pool), seed)  # nested: the first n are the budget of n
     y, texts = datasets.labels(order), datasets.texts(order)
-    x, x_test = stored_features(order), stored_features(test)
-    key = {"domain": domain, "seed": seed}
+    x, key = stored_features(order), {"domain": domain, "seed": seed}
     asked = [s for s, c in zip(test, clear, strict=True) if c]
     facts = {"n_all": len(pool), "test_sentences": len(test)}
     runs = [
@@ -222,23 +231,16 @@ def curve(domain: str, seed: int, structure: dict) -> dict:
     elsewhere = {d: test_of(d, seed) for d in datasets.DOMAINS if d != domain}
     for budget, n in budgets.items():
         found = probe(x[:n], y[:n], seed)
-        counts = vectoriser(structure)
-        counted = counts.fit_transform(texts[:n])
-        C = strength(counted, y[:n], seed)
-        classical = regression(C).fit(counted, y[:n])
-        judged = {
-            "minilm": lambda s, found=found: probe_margins(found, stored_features(s)),
-            "tfidf": lambda s, counts=counts, classical=classical: classical.decision_function(
-                counts.transform(datasets.texts(s))
-            ),
-        }
-        chosen = {"minilm": found.penalty, "tfidf": C}
-        for arm, margins in judged.items():
-            facts = {"task": "curve", "arm": arm, **key, "budget": budget, "n": n, "chosen": chosen[arm]}
-            runs.append(facts | scored(margins(test), test, clear))
+        judges = {"minilm": (found.penalty, lambda s, found=found: probe_margins(found, stored_features(s)))}
+        if budget in SETTINGS["tfidf"]["budgets"]:
+            C, margins_of = classical(texts[:n], y[:n], structure, seed)
+            judges["tfidf"] = (C, margins_of)
+        for arm, (chosen, margins_of) in judges.items():
+            facts = {"task": "curve", "arm": arm, **key, "budget": budget, "n": n, "chosen": chosen}
+            runs.append(facts | scored(margins_of(test), test, clear))
             if n == SETTINGS["matrix_labels"]:
                 for other, (sentences, plain) in elsewhere.items():
-                    hits = right(margins(sentences), sentences, plain)
+                    hits = right(margins_of(sentences), sentences, plain)
                     runs.append({"task": "matrix", "arm": arm, "source": domain, "domain": other})
                     runs[-1] |= {"seed": seed, "right": hits}
     coin = np.random.default_rng(seed).choice([-1e-6, 1e-6], len(test))
@@ -249,16 +251,15 @@ def curve(domain: str, seed: int, structure: dict) -> dict:
     }
     for arm, margins in rules.items():
         runs.append({"task": "rule", "arm": arm, **key} | scored(margins, test, clear))
-    return {"runs": runs + unfiltered(domain, seed, structure, chosen["tfidf"], test, x_test)}
+    return {"runs": runs + unfiltered(domain, seed, structure, C, test)}
 
 
-def unfiltered(
-    domain: str, seed: int, structure: dict, C: float, test: Sequence, x_test: np.ndarray
-) -> list[dict]:
+def unfiltered(domain: str, seed: int, structure: dict, C: float, test: Sequence) -> list[dict]:
     """The main comparison with no sentence left out: signs of all ratings learned, ranks of all compared."""
     pool = pool_of(domain, seed, clear=False)
     order = datasets.draw(pool, len(pool), seed)
-    y, x, ratings = datasets.labels(order), stored_features(order), datasets.valences(test)
+    y, ratings = datasets.labels(order), datasets.valences(test)
+    x, x_test = stored_features(order), stored_features(test)
     key = {"task": "unfiltered", "domain": domain, "seed": seed}
     runs = []
     for budget, n in budgets_of(len(pool), SETTINGS["unfiltered_budgets"]).items():

@@ -29,9 +29,9 @@ from tlcourse.transfer import extraction
 
 COST = results.load_script(results.SCRIPTS / "pretrained" / "attention_cost.py")
 SETTINGS = {
-    "texts": 192,  # editorials, in batches of one length
+    "texts": [192, 768],  # editorials, in batches of like length
     "batch_size": 32,
-    "rounds": 9,
+    "rounds": 5,
     "inputs": [1_000, 10_000, 30_000, 100_000],
     "width": 1024,  # of the features whose memory is measured
     "rows": 500,  # of a batch there
@@ -45,8 +45,8 @@ STUDY = results.Study(
 # ---------------------------------------------------------------- time
 
 
-def sentence_batches() -> list[dict[str, Tensor]]:
-    texts = datasets.texts(datasets.sentiment("editorials")[: SETTINGS["texts"]])
+def sentence_batches(n_texts: int) -> list[dict[str, Tensor]]:
+    texts = datasets.texts(datasets.sentiment("editorials")[:n_texts])
     data = encoders.encode_texts(texts)
     order = sorted(range(len(data)), key=lambda i: data.lengths[i])
     size = SETTINGS["batch_size"]
@@ -56,9 +56,9 @@ def sentence_batches() -> list[dict[str, Tensor]]:
     return [{key: batch[key] for key in ("input_ids", "attention_mask")} for batch in batches]
 
 
-def ways(folder: Path) -> dict[str, Callable[[], Tensor]]:
+def ways(folder: Path, n_texts: int) -> dict[str, Callable[[], Tensor]]:
     """The same features, four times."""
-    model, batches = Bert.from_pretrained("minilm").eval(), sentence_batches()
+    model, batches = Bert.from_pretrained("minilm").eval(), sentence_batches(n_texts)
     layers = {"": extraction.mean_tokens}
     warm = folder / "warm"
     extraction.extract(model, batches, layers, cache=warm)
@@ -79,10 +79,10 @@ def ways(folder: Path) -> dict[str, Callable[[], Tensor]]:
     }
 
 
-def times() -> dict:
+def times(texts: int) -> dict:
     """Processor seconds of each way, one a round; who goes first alternates."""
     with tempfile.TemporaryDirectory() as folder:
-        calls = ways(Path(folder))
+        calls = ways(Path(folder), texts)
         expected = calls["plain loop"]()
         far = {
             name: float((call() - expected).abs().max() / expected.abs().max())
@@ -94,7 +94,7 @@ def times() -> dict:
                 start = time.process_time()
                 calls[name]()
                 found[name].append(round(time.process_time() - start, 6))
-    return {"task": "times", "texts": SETTINGS["texts"], "rounds": found, "apart": far}
+    return {"task": "times", "texts": texts, "rounds": found, "apart": far}
 
 
 # ---------------------------------------------------------------- memory
@@ -189,7 +189,7 @@ def unchanged(name: str) -> dict:
 def plan() -> dict:
     jobs = {f"unchanged {name}": (unchanged, {"name": name}) for name in SETTINGS["networks"]}
     jobs |= {f"memory {way}": (memory, {"way": way}) for way in ("in memory", "in a cache")}
-    return jobs | {"times": (times, {})}
+    return jobs | {f"times {n}": (times, {"texts": n}) for n in SETTINGS["texts"]}
 
 
 def main() -> None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.ticker import MaxNLocator
 
 from tlcourse.figures.basic import MARKERS, PALETTE, WIDTH, HasInterval, ends, style
 
@@ -46,6 +47,8 @@ def scatter_grid(
                     elinewidth=1,
                 )
             ax.set_title(title)
+            for axis in (ax.xaxis, ax.yaxis):  # panels are small, and matplotlib's own choice is made later
+                axis.set_major_locator(MaxNLocator(4))
         figure.supxlabel(xlabel, fontsize=11)
         figure.supylabel(ylabel, fontsize=11)
         found = {}

@@ -46,11 +46,10 @@ def scatter_grid(
                     label=kind,
                     elinewidth=1,
                 )
-            ax.set_title(title)
-            for axis in (ax.xaxis, ax.yaxis):  # panels are small, and matplotlib's own choice is made later
-                axis.set_major_locator(MaxNLocator(4))
-        figure.supxlabel(xlabel, fontsize=11)
-        figure.supylabel(ylabel, fontsize=11)
+            ax.set(title=title, xlabel=xlabel, ylabel=ylabel)
+            # Panels are small; and matplotlib's own choice would be made later, by the reader's settings.
+            ax.xaxis.set_major_locator(MaxNLocator(3))
+            ax.yaxis.set_major_locator(MaxNLocator(4))
         found = {}
         for ax in axes.flat:  # one entry a kind, whichever panel has it
             handles, names = ax.get_legend_handles_labels()

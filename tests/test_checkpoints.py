@@ -1,4 +1,4 @@
-"""The checkpoints that come with the project: each with its card, true to it, and opened alike by transformers."""
+"""The checkpoints that come with the project: each with its card, true to it, and opened alike by a peer library."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ def bytes_of(folder):
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
-def test_every_checkpoint_is_as_its_card_says_and_transformers_agrees_to_1e_5():
+def test_every_checkpoint_is_as_its_card_says_and_transformers_or_torchvision_agrees_to_1e_5():
     assert [fault for name in checkpoints() for fault in faults(shipped.home() / name, ROOT)] == []
 
 
@@ -26,5 +26,7 @@ def test_all_checkpoints_together_are_24_megabytes_at_most():
 
 def test_every_weight_is_stored_in_float16():
     for name in checkpoints():
-        dtypes = {t.dtype for t in load_file(shipped.home() / name / "model.safetensors").values()}
-        assert dtypes == {torch.float16}, name
+        state = load_file(shipped.home() / name / "model.safetensors")
+        # What counts the batches that a norm has seen is a whole number, and no weight.
+        weights = {n: t for n, t in state.items() if not n.endswith("num_batches_tracked")}
+        assert {t.dtype for t in weights.values()} == {torch.float16}, name

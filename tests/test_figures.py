@@ -71,6 +71,11 @@ DRAWINGS = {
         LENGTHS, ylabel="time, ms", guides={"as the length": 1, "as its square": 2}
     ),
     "arms": lambda: figures.arms(ARMS, xlabel="macro-F1, %", reference=50),
+    "scatter_grid": lambda: figures.scatter_grid(
+        {"digits": {"small": ([0.1], [interval(0.7)]), "large": ([0.3], [interval(0.8)])}},
+        xlabel="LogME, nats per sample",
+        ylabel="accuracy",
+    )[0],
     "training_curves": lambda: figures.training_curves({"full": HISTORY, "LoRA": HISTORY}, ylabel="macro-F1")[
         0
     ],

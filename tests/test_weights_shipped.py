@@ -14,6 +14,7 @@ from tlcourse import assets
 from tlcourse.models.albert import AlbertConfig, AlbertForPreTraining
 from tlcourse.models.bert import BertConfig, BertForPreTraining
 from tlcourse.models.gpt2 import GPT2, GPT2Config
+from tlcourse.models.resnet import ResNet, ResNetConfig
 from tlcourse.tokenizers import ByteLevelBPE, WordPiece
 from tlcourse.weights import cards, checkpoints, content_hash, export, locate, read_card, shipped
 
@@ -71,6 +72,27 @@ def test_what_is_exported_is_found_by_name_and_transformers_agrees_to_1e_5(home,
     stored = load_file(home / "bert-mini/model.safetensors")
     assert {tensor.dtype for tensor in stored.values()} == {torch.float16}
     assert os.listdir(home) == ["bert-mini"]
+
+
+def test_a_network_of_images_is_exported_without_a_tokenizer_and_torchvision_agrees_to_1e_5(
+    home, project, monkeypatch
+):
+    config = ResNetConfig((2, 1, 1), (4, 6, 8), small_stem=True, n_channels=1, num_classes=5)
+    model = ResNet(config, seed=1)
+    model(torch.rand(4, 1, 28, 28, generator=torch.Generator().manual_seed(0)))  # moves the norms' statistics
+    card = export(model.eval(), None, replace(CARD, name="zoo-tiny", model="ResNet"))
+    assert faults(home / "zoo-tiny", project) == []
+    assert sorted(os.listdir(home / "zoo-tiny")) == ["card.json", "config.json", "model.safetensors"]
+    assert read_card("zoo-tiny") == card
+    loaded = ResNet.from_pretrained("zoo-tiny")
+    assert loaded.config == config
+    stored = loaded.state_dict()
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(stored[name], tensor.half().float() if tensor.is_floating_point() else tensor)
+    forward = ResNet.forward
+    monkeypatch.setattr(ResNet, "forward", lambda self, x: (y := forward(self, x)) + 1e-3 * y.abs().max())
+    (fault,) = faults(home / "zoo-tiny", project)
+    assert "zoo-tiny: torchvision's logits differ by 1.0e-03" in fault
 
 
 def test_each_fault_of_a_checkpoint_is_found(home, project, monkeypatch):

@@ -43,7 +43,7 @@ def overview(cards: list[weights.Card], sizes: dict[str, int]) -> list[str]:
     """The Markdown of a table with a row for each checkpoint. sizes: bytes of its weights, by name."""
     lines = ["```{list-table}", ":header-rows: 1", ":class: checkpoints", ""]
     lines += ["* - Checkpoint", "  - Trained on", "  - Training"]
-    lines += ["  - Measured on held-out text"]
+    lines += ["  - Measured on held-out data"]
     for card in cards:
         corpora = "; ".join(escaped(corpus.name) for corpus in card.corpora)
         measured = "; ".join(
@@ -53,11 +53,33 @@ def overview(cards: list[weights.Card], sizes: dict[str, int]) -> list[str]:
         lines += [
             f"* - `{card.name}`, {sizes[card.name] / 1e6:,.1f} MB",
             f"  - {corpora}",
-            f"  - {card.steps:,} steps, {card.tokens / 1e6:,.1f} million tokens,"
-            f" {card.cpu_seconds / 3600:.1f} core-hours",
+            f"  - {card.steps:,} steps, {read(card)}, {took(card.cpu_seconds)}",
             f"  - {measured}",
         ]
     return [*lines, "```", ""]
+
+
+def read(card: weights.Card) -> str:
+    """How much the network saw, in its own units."""
+    if card.model == "ResNet":
+        return f"{card.tokens:,} images"
+    return f"{card.tokens / 1e6:,.1f} million tokens"
+
+
+def took(cpu_seconds: float) -> str:
+    """Processor time, in minutes where it is short."""
+    if cpu_seconds < 360:
+        return f"{cpu_seconds / 60:.1f} core-minutes"
+    return f"{cpu_seconds / 3600:.1f} core-hours"
+
+
+def clock(seconds: float) -> str:
+    """Time by the clock, in seconds where it is short."""
+    return (
+        f"{seconds:.0f} seconds"
+        if seconds < 120
+        else f"{seconds / 60:,.0f} minutes"
+    )
 
 
 def number(value: float) -> str:
@@ -80,7 +102,7 @@ def card_entry(card: weights.Card) -> list[str]:
         f"  Good for: {escaped(card.good_for)}",
         f"  Not good for: {escaped(card.not_good_for)}",
         "",
-        f"  Trained on {corpora}; seed {card.seed}; {card.seconds / 60:,.0f} minutes on",
+        f"  Trained on {corpora}; seed {card.seed}; {clock(card.seconds)} on",
         f"  {escaped(str(processor))} with PyTorch {escaped(str(torch))}. Made by",
         f"  `{card.command}`; sha256 of its weights `{card.sha256[:12]}…`.",
         "",

@@ -1,11 +1,15 @@
-"""What is wrong with a checkpoint of the project: its card, its hash, its recipe, and whether transformers agrees."""
+"""What is wrong with a checkpoint of the project: its card, its hash, its recipe, and whether a peer library agrees."""
 
 import importlib
+import json
 
 import torch
+import torchvision
 import transformers
+from safetensors.torch import load_file
 
 from tests.reference.encoder_pairs import error
+from tlcourse.models.resnet import ResNet
 from tlcourse.tokenizers import ByteLevelBPE, WordPiece
 from tlcourse.weights import WeightsError, content_hash
 from tlcourse.weights.card import card_of
@@ -26,7 +30,9 @@ def faults(folder, root):
         found.append(f"{folder.name}: the weights are not those that its card is about")
     if not (root / card.script).is_file():
         found.append(f"{folder.name}: its recipe {card.script} does not exist")
-    return found or [*tokenizer_faults(folder), *disagreements(folder, card)]
+    if found or card.model == "ResNet":
+        return found or image_disagreements(folder)
+    return [*tokenizer_faults(folder), *disagreements(folder, card)]
 
 
 def tokenizer_faults(folder):
@@ -57,3 +63,33 @@ def disagreements(folder, card):
     errors = [error(*(x[mask.bool()] if x.dim() == 3 else x for x in pair)) for pair in pairs]
     # float32 adds in another order in the two: 1e-5 of the largest logit is some hundred roundings.
     return [f"{folder.name}: transformers' logits differ by {e:.1e}" for e in errors if not e <= 1e-5]
+
+
+def image_disagreements(folder):
+    """Answers of ours and of torchvision's blocks with the stored weights to the same images, in float32."""
+    settings = json.loads((folder / "config.json").read_text())
+    theirs = torchvision_resnet(settings)
+    theirs.load_state_dict({n: t.float() for n, t in load_file(folder / "model.safetensors").items()})
+    size = (2, settings["n_channels"], 28, 28)
+    images = torch.rand(size, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    with torch.no_grad():
+        off = error(ResNet.from_pretrained(folder)(images), theirs.eval()(images))
+    return [] if off <= 1e-5 else [f"{folder.name}: torchvision's logits differ by {off:.1e}"]  # as above
+
+
+def torchvision_resnet(settings):
+    """torchvision's ResNet of two-convolution blocks with other widths, three stages and a stem for small images."""
+    first, last = settings["widths"][0], settings["widths"][-1]
+    model = torchvision.models.resnet18(num_classes=settings["num_classes"])
+    model.conv1 = torch.nn.Conv2d(settings["n_channels"], first, 3, padding=1, bias=False)
+    model.bn1, model.maxpool, model.layer4 = (
+        torch.nn.BatchNorm2d(first),
+        torch.nn.Identity(),
+        torch.nn.Identity(),
+    )
+    model.inplanes = first
+    block = torchvision.models.resnet.BasicBlock
+    for number, (width, n) in enumerate(zip(settings["widths"], settings["n_blocks"], strict=True), 1):
+        setattr(model, f"layer{number}", model._make_layer(block, width, n, stride=1 if number == 1 else 2))
+    model.fc = torch.nn.Linear(last, settings["num_classes"])
+    return model

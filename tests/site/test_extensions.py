@@ -269,6 +269,24 @@ def test_checkpoints_are_listed_with_their_cards_and_what_was_measured(page, tmp
     assert "from_pretrained(&quot;bert-mini&quot;)" in re.sub(r"</?span[^>]*>", "", html)
 
 
+def test_of_a_network_of_images_are_listed_the_images_it_saw_and_short_times(page, tmp_path, monkeypatch):
+    from tests.test_weights_card import CARD
+    from tlcourse.weights import card, content_hash, shipped
+
+    folder = tmp_path / "checkpoints" / "zoo-tiny"
+    folder.mkdir(parents=True)
+    (folder / "model.safetensors").write_bytes(b"x")
+    digest = content_hash(folder / "model.safetensors")
+    facts = {"name": "zoo-tiny", "model": "ResNet", "tokens": 57_600, "seconds": 119.4, "cpu_seconds": 90.0}
+    card.write_card(folder, replace(CARD, sha256=digest, **facts))
+    monkeypatch.setattr(shipped, "home", lambda: tmp_path / "checkpoints")
+    warnings, html = page("# Data\n\n```{checkpoints}\n```\n")
+    text = re.sub(r"<[^>]+>", "", html).replace("\n", " ")
+    assert warnings == ""
+    assert "1,000 steps, 57,600 images, 1.5 core-minutes" in text
+    assert "119 seconds on" in text
+
+
 def test_page_without_checkpoints_says_so(page, tmp_path, monkeypatch):
     from tlcourse.weights import shipped
 

@@ -1,7 +1,7 @@
 """The project's own checkpoints, `data/checkpoints/NAME/`: which there are, and how one gets there.
 
-Each folder is in the Hugging Face layout, with the tokenizer's files and a card. They come with the package: in a
-checkout from its root, in an installed package from beside the code.
+Each folder is in the Hugging Face layout, with a card, and with the tokenizer's files where the model reads text. They
+come with the package: in a checkout from its root, in an installed package from beside the code.
 """
 
 import tempfile
@@ -51,11 +51,14 @@ def cards() -> list[Card]:
     return [card_of(home() / name) for name in checkpoints()]
 
 
-def export(model: torch.nn.Module, tokenizer: Saves, card: Card, folder: str | Path | None = None) -> Card:
+def export(
+    model: torch.nn.Module, tokenizer: Saves | None, card: Card, folder: str | Path | None = None
+) -> Card:
     """Write weights (float16), tokenizer and card as one checkpoint, complete or not at all; the card with its hash.
 
-    model: one of ours, with `save_pretrained`. card: its sha256 is filled in here. folder: the checkpoint's own, called
-    card.name; None is data/checkpoints/NAME. What was there stays until all is written, and is then replaced whole.
+    model: one of ours, with `save_pretrained`. tokenizer: None for a network that reads no text. card: its sha256 is
+    filled in here. folder: the checkpoint's own, called card.name; None is data/checkpoints/NAME. What was there stays
+    until all is written, and is then replaced whole.
     The figures of the card should be measured on weights rounded to float16, which are what a reader gets.
     Raises ValueError where the card names another class, the tokenizer has more tokens than the model, or a weight
     is not finite in float16; OSError where the disk is full or not writable.
@@ -70,7 +73,8 @@ def export(model: torch.nn.Module, tokenizer: Saves, card: Card, folder: str | P
         fresh, former = Path(scratch) / card.name, Path(scratch) / "former"
         fresh.mkdir()
         model.save_pretrained(fresh, dtype=torch.float16)
-        tokenizer.save(fresh)
+        if tokenizer is not None:
+            tokenizer.save(fresh)
         card = replace(card, sha256=content_hash(fresh / WEIGHTS))
         write_card(fresh, card)
         _exchange(fresh, folder, former)
@@ -89,12 +93,12 @@ def _exchange(fresh: Path, folder: Path, former: Path) -> None:
         raise
 
 
-def _check(model: torch.nn.Module, tokenizer: Saves, card: Card) -> None:
+def _check(model: torch.nn.Module, tokenizer: Saves | None, card: Card) -> None:
     if type(model).__name__ != card.model:
         raise ValueError(
             f"card of {card.name!r}: model={card.model!r}, but a {type(model).__name__} is exported"
         )
-    if len(tokenizer) > model.config.vocab_size:
+    if tokenizer is not None and len(tokenizer) > model.config.vocab_size:
         raise ValueError(
             f"the tokenizer has {len(tokenizer):,} tokens, the {card.model} rows for {model.config.vocab_size:,}; "
             "export the tokenizer that it was trained with"

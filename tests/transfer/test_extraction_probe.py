@@ -119,6 +119,19 @@ def test_a_constant_feature_changes_nothing():
     np.testing.assert_allclose(found.weight[:, 6], 0, atol=1e-9)
 
 
+def test_a_feature_that_is_switched_off_changes_nothing():
+    """MiniLM's last norm leaves two of its dimensions at 1e-33; as weights of the head they would be 1e31."""
+    x, y = task(60)
+    probe = LinearProbe.fit(x, y, penalty=0.01)
+    noise = 1e-33 * np.random.default_rng(0).standard_normal((60, 1))
+    found = LinearProbe.fit(np.concatenate([x, noise], 1), y, penalty=0.01)
+    np.testing.assert_allclose(
+        found.probabilities(np.concatenate([x, noise], 1)), probe.probabilities(x), atol=1e-5
+    )
+    assert np.abs(found.weight[:, 6]).max() < 1e-9
+    assert found.linear().weight.abs().max() < 10 * probe.linear().weight.abs().max()
+
+
 X, Y = task(12)
 
 

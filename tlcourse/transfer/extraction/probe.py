@@ -124,9 +124,9 @@ def _fit_all(x: np.ndarray, y: np.ndarray, penalties: Sequence[float]) -> list[L
     if not penalties or not all(np.isfinite(p) and p > 0 for p in penalties):
         raise ValueError(f"penalties={list(penalties)}; give at least one, all positive")
     mean, scale = x.mean(0), x.std(0)
-    scale = np.where(
-        scale > 1e-12 * np.abs(x).max(0, initial=1e-300), scale, 1.0
-    )  # a constant column says nothing
+    # A constant column says nothing; nor does one that is switched off, 1e-33 beside 1, whatever its noise.
+    least = 1e-12 * np.maximum(np.abs(x).max(0), scale.max())
+    scale = np.where(scale > np.maximum(least, 1e-300), scale, 1.0)
     x = (x - mean) / scale
     model = LogisticRegression(warm_start=True, tol=1e-6, max_iter=10_000)
     probes = []

@@ -65,7 +65,7 @@ SETTINGS = {
     },
     "objectives": ["sentence order", "next sentence", "words alone"],
     "init_sd": 0.05,
-    "phases": [{"length": 32, "batch_size": 16, "steps": 2400, "hidden": 0.3}],
+    "phases": [{"length": 32, "batch_size": 16, "steps": 1600, "hidden": 0.3}],
     "tuning_phases": [{"length": 32, "batch_size": 16, "steps": 600, "hidden": 0.3}],
     "ladder": [1.25e-4, 2.5e-4, 5e-4, 1e-3, 2e-3, 4e-3],
     "first_rates": [2.5e-4, 5e-4, 1e-3],

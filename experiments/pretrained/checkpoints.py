@@ -34,7 +34,7 @@ SETTINGS = {
         "sizes": {"d_model": 128, "n_layers": 4, "n_heads": 4, "d_inner": 512, "n_positions": 128},
         "d_embedding": 32,
         # Short texts, where the neighbours of a word are found soonest; some long ones train the later positions.
-        # Twice BERT's 15 %: a step costs a tenth more and learns from twice as many words. It was ahead in a short trial.
+        # Twice BERT's 15 %: a step costs a tenth more and has twice the words to learn from; ahead in a short trial.
         "phases": [
             {
                 "length": 32,

@@ -25,7 +25,9 @@ def test_the_peak_is_what_was_held_at_once():
 
 @pytest.mark.skipif(memory.peak_resident_bytes(lambda: torch.ones(1)) is None, reason="Linux alone tells it")
 def test_a_process_grows_by_what_is_written():
-    grown = memory.peak_resident_bytes(lambda: torch.ones(64 * MB, dtype=torch.uint8))
+    # The kernel may take back pages of libraries meanwhile: that can hide growth, never add to it.
+    tries = [memory.peak_resident_bytes(lambda: torch.ones(64 * MB, dtype=torch.uint8)) for _ in range(3)]
+    grown = max(tries)
     assert 60 * MB < grown < 90 * MB
 
 

@@ -1,8 +1,9 @@
 """The project's own small pretrained models, in data/checkpoints/.  make experiment NAME=pretrained/checkpoints
 
-bert-mini and albert-mini: one corpus, width and number of steps; words hidden as in BERT, beside them next sentence or
-sentence order. gpt2-mini-bible and gpt2-mini-wordnet: one network and one vocabulary, two sources, equal tokens. Each
-learning rate is the best of a grid after a short run, by the loss on validation text; test text is scored once.
+bert-mini and albert-mini: one corpus, width and number of steps; twice as many words hidden as in BERT, beside them
+next sentence or sentence order. gpt2-mini-bible and gpt2-mini-wordnet: one network and one vocabulary, two sources,
+equal tokens. Each learning rate is the best of a grid after a short run, by the loss on validation text; test text is
+scored once.
 """
 
 from __future__ import annotations

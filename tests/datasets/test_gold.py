@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 
 from tlcourse import assets, metrics
-from tlcourse.datasets import gold
+from tlcourse.datasets import _kept, gold
 from tlcourse.datasets.gold import GoldSentence, gold_articles, gold_entities, gold_file, text_hash
 from tlcourse.datasets.names import editorial_gazetteer
 from tlcourse.datasets.sentences import Sentence
@@ -151,7 +151,7 @@ def test_a_span_out_of_the_text_is_refused(one_entry):
 def test_the_file_is_found_in_an_installed_package_too(tmp_path, monkeypatch):
     (tmp_path / "tlcourse" / "data").mkdir(parents=True)
     (tmp_path / "tlcourse" / "data" / "entities-gold.json").write_text('{"sentences": []}')
-    monkeypatch.setattr(gold, "_HERE", tmp_path / "tlcourse" / "datasets" / "gold.py")
+    monkeypatch.setattr(_kept, "_PACKAGE", tmp_path / "tlcourse")
     gold_file.cache_clear()
     assert gold_file() == {"sentences": []}
     gold_file.cache_clear()

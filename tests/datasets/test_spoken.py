@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tlcourse import assets
-from tlcourse.datasets import SpokenWords, spoken, spoken_split, spoken_words
+from tlcourse.datasets import SpokenWords, _kept, spoken, spoken_split, spoken_words
 from tlcourse.datasets.spoken import card_of_words, compress, expand
 from tlcourse.models.autoencoder import MelConfig, log_mel
 from tools import spoken_words as tool
@@ -73,7 +73,7 @@ def period(x):
 
 def test_the_samples_are_those_of_the_file_one_clip_after_the_other(clips):
     card = card_of_words()
-    packed = (spoken.folder() / card["file"]).read_bytes()
+    packed = (_kept.kept("spoken-words") / card["file"]).read_bytes()
     assert hashlib.sha256(packed).hexdigest() == card["sha256"] and len(packed) == card["size"] <= 3e6
     levels = np.frombuffer(lzma.decompress(packed), np.int8)
     assert len(levels) == sum(card["lengths"])
@@ -187,9 +187,8 @@ def test_another_file_than_that_of_the_card_is_refused(tmp_path, monkeypatch):
     home = tmp_path / "tlcourse" / "data" / "spoken-words"
     (home / "card.json").write_text(json.dumps(card), "utf-8")
     (home / card["file"]).write_bytes(lzma.compress(bytes(sum(card["lengths"]))))
-    monkeypatch.setattr(spoken, "_HERE", tmp_path / "tlcourse" / "datasets" / "spoken.py")  # as installed
+    monkeypatch.setattr(_kept, "_PACKAGE", tmp_path / "tlcourse")  # as installed
     spoken._samples.cache_clear()
-    assert spoken.folder() == home
     with pytest.raises(ValueError, match=r"clips.xz is not the file of its card; get data/spoken-words"):
         spoken_words()
     spoken._samples.cache_clear()

@@ -16,11 +16,11 @@ import hashlib
 import json
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
+from tlcourse.datasets._kept import kept
 from tlcourse.datasets._shuffle import cut_sizes, shuffled
 from tlcourse.datasets.columns import Tagged
 from tlcourse.datasets.names import Gazetteer, editorial_gazetteer
@@ -28,7 +28,6 @@ from tlcourse.datasets.sentences import Sentence, sentiment
 from tlcourse.spans import Span, tags_of_spans, words
 
 N_HALF = 160
-_HERE = Path(__file__).resolve()
 
 
 @dataclass(frozen=True)
@@ -67,9 +66,7 @@ def gold_entities(*, organisations: bool = False) -> tuple[GoldSentence, ...]:
 @lru_cache(maxsize=1)
 def gold_file() -> dict[str, Any]:
     """The file as it stands: "guide", "date", "annotator", "sentences", and the "second_pass" over sixty of them."""
-    checkout = _HERE.parents[2] / "data" / "entities-gold.json"
-    path = checkout if checkout.is_file() else _HERE.parents[1] / "data" / "entities-gold.json"
-    return json.loads(path.read_text(encoding="utf-8"))
+    return json.loads(kept("entities-gold.json").read_text(encoding="utf-8"))
 
 
 @lru_cache(maxsize=1)

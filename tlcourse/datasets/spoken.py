@@ -15,17 +15,16 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from tlcourse.datasets._kept import kept
 from tlcourse.datasets._shuffle import cut_sizes, shuffled
 from tlcourse.datasets.solar import IndexSplit
 
 MU = 255  # of the American telephone's scale
 LEVELS = 127  # on each side of zero
-_HERE = Path(__file__).resolve()
 
 
 @dataclass(frozen=True)
@@ -125,20 +124,14 @@ def expand(levels: np.ndarray) -> np.ndarray:
 @lru_cache(maxsize=1)
 def card_of_words() -> dict[str, Any]:
     """The card: words, voices, speeds, pitches, lengths of the clips; how, from what, under which licence."""
-    return json.loads((folder() / "card.json").read_text(encoding="utf-8"))
-
-
-def folder() -> Path:
-    """`data/spoken-words` of a checkout, or the copy inside an installed package."""
-    checkout = _HERE.parents[2] / "data" / "spoken-words"
-    return checkout if checkout.is_dir() else _HERE.parents[1] / "data" / "spoken-words"
+    return json.loads((kept("spoken-words") / "card.json").read_text(encoding="utf-8"))
 
 
 @lru_cache(maxsize=1)
 def _samples() -> np.ndarray:
     """The levels of all clips, one after the other, int8."""
     card = card_of_words()
-    packed = (folder() / card["file"]).read_bytes()
+    packed = (kept("spoken-words") / card["file"]).read_bytes()
     if hashlib.sha256(packed).hexdigest() != card["sha256"]:
         raise ValueError(
             f"{card['file']} is not the file of its card; get data/spoken-words from the repository again"

@@ -211,9 +211,19 @@ def _draw_curves(ax: Axes, curves: Mapping[str, Curve]) -> None:
 
 
 def draw_whiskers(
-    ax: Axes, n: int, name: str, x: np.ndarray, low: np.ndarray, middle: np.ndarray, high: np.ndarray
+    ax: Axes,
+    n: int,
+    name: str,
+    x: np.ndarray,
+    low: np.ndarray,
+    middle: np.ndarray,
+    high: np.ndarray,
+    **look: Any,
 ) -> None:
-    """The n-th line of a plot, in its colour and with its marker, a whisker at each point. All arrays (points,)."""
+    """The n-th line of a plot, in its colour and with its marker, a whisker at each point. All arrays (points,).
+
+    look: what Axes.errorbar is told beside or instead.
+    """
     ax.errorbar(
         x,
         middle,
@@ -221,8 +231,7 @@ def draw_whiskers(
         color=PALETTE[n % len(PALETTE)],
         marker=MARKERS[n % len(MARKERS)],
         label=name,
-        capsize=3,
-        elinewidth=1.2,
+        **{"capsize": 3, "elinewidth": 1.2} | look,
     )
 
 

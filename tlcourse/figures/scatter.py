@@ -6,7 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
-from tlcourse.figures.basic import MARKERS, PALETTE, WIDTH, HasInterval, ends, style
+from tlcourse.figures.basic import WIDTH, HasInterval, draw_whiskers, ends, style
 
 Points = tuple[Sequence[float], Sequence[HasInterval]]
 
@@ -36,16 +36,7 @@ def scatter_grid(
             for kind, points in panel.items():
                 x, low, middle, high = _checked(f"{kind}, {title}", points)
                 n = kinds.index(kind)
-                ax.errorbar(
-                    x,
-                    middle,
-                    yerr=np.clip([middle - low, high - middle], 0, None),
-                    color=PALETTE[n % len(PALETTE)],
-                    marker=MARKERS[n % len(MARKERS)],
-                    linestyle="none",
-                    label=kind,
-                    elinewidth=1,
-                )
+                draw_whiskers(ax, n, kind, x, low, middle, high, linestyle="none", capsize=0, elinewidth=1)
             ax.set(title=title, xlabel=xlabel, ylabel=ylabel)
             # Panels are small; and matplotlib's own choice would be made later, by the reader's settings.
             ax.xaxis.set_major_locator(MaxNLocator(3))

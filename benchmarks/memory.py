@@ -42,7 +42,10 @@ def peak_tensor_bytes(run: Work) -> int:
 
 
 def peak_resident_bytes(run: Work) -> int | None:
-    """How far the process grew above its size before; None where the system does not tell."""
+    """How far the process grew above its size before; None where the system does not tell.
+
+    Memory that the process freed earlier and keeps is filled again without growing: ask in a fresh process.
+    """
     status, reset = Path("/proc/self/status"), Path("/proc/self/clear_refs")
     if not reset.exists():
         return None

@@ -3,7 +3,8 @@
 Sources: the networks of `experiments/transfer/zoo.py` and their random start, EfficientNet-Lite0 and the same cut off
 after a stage, MiniLM and the same cut off after a layer, the project's language models. Every source is fine-tuned as
 a whole on the same few labels of each target; the rate of a source is the best of a grid on the validation part of one
-target's exploratory split, all else is on fresh splits. The measures see exactly the labels that fine-tuning sees.
+target's exploratory split, all else is on fresh splits. The measures see exactly the labels that fine-tuning sees, and
+so does what needs no source: logistic regression on pixels or on TF-IDF.
 """
 
 from __future__ import annotations
@@ -16,7 +17,12 @@ from functools import lru_cache
 import numpy as np
 import torch
 import torch.nn.functional as F
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
 from tlcourse import datasets, results, weights
@@ -47,11 +53,13 @@ SETTINGS = {
     "head_rate": 3e-3,
     "samples": 200,
     "rounds": 5,
+    "strengths": [1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0, 100.0],
     "images": {
         "targets": ["digits", "clothes", "solar"],
         "tuned_on": "solar",
         "sources": [*IMAGES, "random start", "lite0 stage 3", "lite0 stage 5", "lite0"],
         "known": {"digits": ["zoo-digits"], "clothes": ["zoo-clothes", "zoo-clothes-b"], "solar": []},
+        "same_labels": {"clothes": ["zoo-clothes-b"]},
         "epochs": 6,
         "lite0_side": 48,
         "stages": {"lite0 stage 3": 3, "lite0 stage 5": 5, "lite0": 7},
@@ -63,6 +71,7 @@ SETTINGS = {
         "tuned_on": "topics",
         "sources": [*CLASSES, *MASKED, "random start", "minilm layer 2", "minilm", *OWN],
         "known": {"editorials": [], "products": [], "topics": []},
+        "same_labels": {"editorials": ["zoo-films"], "products": ["zoo-films"]},
         "epochs": 3,
         "length": 32,
         "topics": 8,
@@ -96,10 +105,11 @@ def sources_of(target: str) -> list[str]:
 
 @dataclass(frozen=True)
 class Items:
-    """Images (N, 28, 28) bytes or N texts, and labels (N,) from 0."""
+    """Images (N, 28, 28) bytes or N texts, labels (N,) from 0, groups (N,): what belongs together, article or block."""
 
     inputs: Sequence
     labels: np.ndarray
+    groups: np.ndarray
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -107,7 +117,12 @@ class Items:
     def take(self, rows: np.ndarray) -> Items:
         chosen = [self.inputs[i] for i in rows]
         stacked = np.stack(chosen) if isinstance(self.inputs, np.ndarray) else chosen
-        return Items(stacked, self.labels[rows])
+        return Items(stacked, self.labels[rows], self.groups[rows])
+
+
+def single(inputs: Sequence, labels: np.ndarray) -> Items:
+    """Items that stand alone."""
+    return Items(inputs, labels, np.arange(len(labels)))
 
 
 @dataclass(frozen=True)
@@ -139,14 +154,14 @@ def shuffled_parts(items: Items, seed: int) -> tuple[Items, Items, Items]:
 
 def digits(seed: int) -> tuple[Items, Items, Items]:
     data = ZOO.enlarged_digits()
-    return shuffled_parts(Items(data.images, data.labels), seed)
+    return shuffled_parts(single(data.images, data.labels), seed)
 
 
 @lru_cache(maxsize=1)
 def unseen_clothes() -> Items:
     """The second half of the kinds, from the file that no source has read."""
     data = ZOO.half("b", datasets.fashion_mnist("test"))
-    return Items(data.images, data.labels)
+    return single(data.images, data.labels)
 
 
 def clothes(seed: int) -> tuple[Items, Items, Items]:
@@ -157,7 +172,7 @@ def solar(seed: int) -> tuple[Items, Items, Items]:
     """Defective or not; whole blocks of files apart."""
     cells = datasets.solar_cells(ZOO.SETTINGS["images"]["side"])
     split = datasets.solar_split(cells, seed)
-    items = Items(cells.images, cells.labels)
+    items = Items(cells.images, cells.labels, cells.block)
     return tuple(items.take(rows) for rows in (split.train, split.validation, split.test))
 
 
@@ -165,7 +180,7 @@ def sentiment(domain: str, seed: int) -> tuple[Items, Items, Items]:
     """Whole articles or reviews apart."""
     split = datasets.sentiment_split(domain, seed)
     return tuple(
-        Items(datasets.texts(part), datasets.labels(part))
+        Items(datasets.texts(part), datasets.labels(part), np.array([int(s.group) for s in part]))
         for part in (split.train, split.validation, split.test)
     )
 
@@ -182,7 +197,7 @@ def noun_definitions() -> Items:
     names, counts = np.unique([name for _, name in found], return_counts=True)
     kept = sorted(names[np.argsort(-counts, kind="stable")[: SETTINGS["texts"]["topics"]]])
     found = [(text, kept.index(name)) for text, name in found if name in kept]
-    return Items([text for text, _ in found], np.array([label for _, label in found]))
+    return single([text for text, _ in found], np.array([label for _, label in found]))
 
 
 def topics(seed: int) -> tuple[Items, Items, Items]:
@@ -398,12 +413,24 @@ def fine_tuned(opened: Opened, train: Items, n_classes: int, *, rate: float, see
 UNUSED = ("network.head", "network.classifier", "head")  # of the source's own task
 
 
-def scored(model: Classifier, opened: Opened, items: Items, target: str) -> float:
-    """Percent right; of solar cells, which are mostly sound, 100 times the area under the ROC curve."""
-    logits = features_of(Opened(model, None, model, opened.read, opened.collate), items)
+def logits_of(model: Classifier, opened: Opened, items: Items) -> np.ndarray:
+    return features_of(Opened(model, None, model, opened.read, opened.collate), items).numpy()
+
+
+def scored(logits: np.ndarray, items: Items, target: str) -> dict:
+    """score: percent right; of solar cells, which are mostly sound, 100 times the area under the ROC curve.
+
+    Beside it what an interval needs: right or wrong of each item; of solar cells how defective each looks.
+    """
     if target == "solar":
-        return round(100 * float(roc_auc_score(items.labels, (logits[:, 1] - logits[:, 0]).numpy())), 3)
-    return round(100 * float((logits.argmax(1).numpy() == items.labels).mean()), 3)
+        looks = (logits[:, 1] - logits[:, 0]).astype(float)
+        score = round(100 * float(roc_auc_score(items.labels, looks)), 3)
+        return {"score": score, "scores": [float(f"{x:.4g}") for x in looks]}
+    right = logits.argmax(1) == items.labels
+    return {
+        "score": round(100 * float(right.mean()), 3),
+        "right": "".join("01"[r] for r in right.astype(int)),
+    }
 
 
 def n_classes_of(parts: Parts) -> int:
@@ -415,7 +442,7 @@ def tune(source: str, target: str, rate: float) -> dict:
     seed = SETTINGS["exploratory_seed"]
     parts, opened = target_parts(target, seed), open_source(source, modality(target))
     model = fine_tuned(opened, parts.train, n_classes_of(parts), rate=rate, seed=seed)
-    score = scored(model, opened, parts.validation, target)
+    score = scored(logits_of(model, opened, parts.validation), parts.validation, target)["score"]
     return {"task": "tune", "source": source, "target": target, "rate": rate, "seed": seed, "score": score}
 
 
@@ -423,15 +450,38 @@ def finetune(source: str, target: str, rate: float, seed: int) -> dict:
     """Test score on a fresh split."""
     parts, opened = target_parts(target, seed), open_source(source, modality(target))
     model = fine_tuned(opened, parts.train, n_classes_of(parts), rate=rate, seed=seed)
-    score = scored(model, opened, parts.test, target)
-    return {
-        "task": "finetune",
-        "source": source,
-        "target": target,
-        "rate": rate,
-        "seed": seed,
-        "score": score,
-    }
+    key = {"task": "finetune", "source": source, "target": target, "rate": rate, "seed": seed}
+    return key | scored(logits_of(model, opened, parts.test), parts.test, target)
+
+
+def baseline(target: str, seed: int) -> dict:
+    """Without a source: logistic regression on pixels or TF-IDF, its strength by cross-validation of the same labels.
+
+    And what all runs of this split share: labels and groups of the test items.
+    """
+    parts = target_parts(target, seed)
+    if modality(target) == "images":
+        read, first = (lambda items: items.inputs.reshape(len(items), -1) / 255), StandardScaler()
+    else:
+        read, first = (lambda items: items.inputs), TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
+    grid = {"logisticregression__C": SETTINGS["strengths"]}
+    scoring = "roc_auc" if target == "solar" else "accuracy"
+    model = make_pipeline(first, LogisticRegression(max_iter=2000))
+    search = GridSearchCV(model, grid, scoring=scoring, cv=4).fit(read(parts.train), parts.train.labels)
+    logits = search.decision_function(read(parts.test))
+    logits = np.stack([np.zeros_like(logits), logits], axis=1) if logits.ndim == 1 else logits
+    key = {"task": "baseline", "target": target, "seed": seed, "strength": search.best_params_.popitem()[1]}
+    shared = {"labels": parts.test.labels.tolist(), "groups": parts.test.groups.tolist()}
+    return key | scored(logits, parts.test, target) | shared
+
+
+def direct(source: str, target: str, seed: int) -> dict:
+    """Test score of the source's own classifier as it is, where its labels are the target's."""
+    parts, opened = target_parts(target, seed), open_source(source, modality(target))
+    with torch.inference_mode():
+        logits = opened.head(features_of(opened, parts.test)).numpy()
+    key = {"task": "direct", "source": source, "target": target, "seed": seed}
+    return key | scored(logits, parts.test, target)
 
 
 # ---------------------------------------------------------------- measures
@@ -494,7 +544,7 @@ def image_data(name: str) -> Items | None:
     if name not in IMAGES:
         return None
     data = ZOO.image_source(name.removeprefix("zoo-"), "train")
-    return Items(data.images, data.labels)
+    return single(data.images, data.labels)
 
 
 def text_data(name: str) -> Items | None:
@@ -503,12 +553,12 @@ def text_data(name: str) -> Items | None:
     if name in [*CLASSES, *MASKED]:
         texts = ZOO.text_source(name.removeprefix("zoo-"), "train")[0]
     elif name in corpora:
-        each = [Items(found, np.zeros(len(found), int)) for found in map(passages, corpora[name])]
+        each = [single(found, np.zeros(len(found), int)) for found in map(passages, corpora[name])]
         n = SETTINGS["samples"] // len(each)
         texts = [text for items in each for text in drawn(items, n, ZOO.SETTINGS["seed"]).inputs]
     else:
         return None
-    return Items(texts, np.zeros(len(texts), dtype=int))
+    return single(texts, np.zeros(len(texts), dtype=int))
 
 
 @lru_cache(maxsize=2)
@@ -575,6 +625,9 @@ def plan(rates: dict[str, dict[str, float]]) -> dict:
         for target in SETTINGS[kind]["targets"]:
             for seed in SETTINGS["seeds"]:
                 which = {"target": target, "seed": seed}
+                jobs[f"baseline {target} {seed}"] = (baseline, which)
+                for source in SETTINGS[kind]["same_labels"].get(target, []):
+                    jobs[f"direct {target} {source} {seed}"] = (direct, which | {"source": source})
                 jobs[f"measure {target} {seed}"] = (measure, which | {"rate": rates[kind]["random start"]})
                 for source in sources_of(target):
                     arguments = which | {"source": source, "rate": rates[kind][source]}

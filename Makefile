@@ -19,6 +19,7 @@ make site                  build the site from the stored outputs
 make lab                   open the book in JupyterLab
 make chapter NAME=...      execute one chapter and store it, as in NAME=transfer/finetuning
 make experiment NAME=...   run one long experiment and store its results; it can be interrupted
+make again NAME=...        run a few of its jobs again and compare with what is stored: JOBS=3
 make bench                 measure against peers, or one part: ONLY=generation
 make lint                  check the code's style
 make tidy                  bring code and notebooks into their normal form
@@ -27,7 +28,7 @@ make assets                only download data and pretrained weights, and verify
 make clean                 remove what was built; environment, downloads and finished parts of experiments stay
 endef
 
-.PHONY: help setup assets book test test-portable site lab chapter experiment bench lint tidy clean
+.PHONY: help setup assets book test test-portable site lab chapter experiment again bench lint tidy clean
 .NOTPARALLEL:
 
 help:
@@ -70,6 +71,9 @@ chapter: assets
 experiment: assets
 	@test -f 'experiments/$(NAME).py' || { echo "Name one, as in: make experiment NAME=transfer/finetuning"; exit 2; }
 	@$(RUN) experiments/$(NAME).py
+
+again: assets
+	@$(RUN) -m tools.again $(NAME) --jobs $(or $(JOBS),3)
 
 bench: assets
 	@$(RUN) -m benchmarks $(if $(ONLY),--only $(ONLY))

@@ -192,7 +192,7 @@ def test_workers_compute_with_one_thread(monkeypatch):
 
     asked = []
     monkeypatch.setattr(torch, "set_num_threads", asked.append)
-    results._one_thread()
+    results.one_thread()
     assert asked == [1]
 
 
@@ -224,7 +224,7 @@ def test_a_worker_leaves_at_once_when_its_parent_is_gone(monkeypatch):
     happened = []
     parent = SimpleNamespace(join=lambda: happened.append("parent gone"))
     monkeypatch.setattr(results, "parent_process", lambda: parent)
-    monkeypatch.setattr(results, "_one_thread", lambda: None)
+    monkeypatch.setattr(results, "one_thread", lambda: None)
     monkeypatch.setattr(results.os, "_exit", happened.append)
     results._end_with_the_parent()
     assert happened == ["parent gone", 1]

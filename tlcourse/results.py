@@ -149,7 +149,7 @@ class Study:
 
 def _start_worker() -> None:
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
-    _one_thread()
+    one_thread()
 
 
 def _end_with_the_parent() -> None:
@@ -158,7 +158,8 @@ def _end_with_the_parent() -> None:
     os._exit(1)
 
 
-def _one_thread() -> None:
+def one_thread() -> None:
+    """From now on this process computes with one thread, as the jobs of every study do: its sums are then the same."""
     import torch
     from threadpoolctl import threadpool_limits
 

@@ -129,8 +129,8 @@ class Data:
         """Of each item, (B,), in units of the constant's."""
         target = self.targets[part][at]
         if self.modality == "text":
-            scored = self.scored[part][at].float()
-            errors = ae.token_errors(output, target) * scored
+            scored = self.scored[part][at]
+            errors = torch.where(scored, ae.token_errors(output, target), 0)  # padding may be impossible: ∞
             return errors.sum(1) / scored.sum(1).clamp(min=1) / self.unit  # 0 where no word is known
         return ae.squared_errors(output, target).flatten(1).mean(1) / self.unit
 
@@ -347,11 +347,15 @@ def pca_of(modality: str, seed: int) -> PCA:
     return pca.fit(load(modality, seed).rows["train"])
 
 
-def words_right(data: Data, scores: Tensor) -> float:
-    """Share of the scored words of the test part that have the highest score at their place, %."""
+def words_right(data: Data, scores: Tensor) -> Tensor:
+    """Of each item of the test part, how many scored words have the highest score at their place, % of an item's words.
+
+    Their mean is the share of all scored words.
+    """
     guessed = scores[:, :, FIRST:].argmax(2) + FIRST
-    right = guessed == data.targets["test"]
-    return 100 * float(right[data.scored["test"]].float().mean())
+    scored = data.scored["test"]
+    right = (guessed == data.targets["test"]) & scored
+    return 100 * right.sum(1) / scored.sum(1).float().mean()
 
 
 def reconstruction(data: Data, model: nn.Module, pca: PCA) -> dict:
@@ -361,38 +365,46 @@ def reconstruction(data: Data, model: nn.Module, pca: PCA) -> dict:
     shown = torch.from_numpy(pca.inverse_transform(pca.transform(data.rows["test"]))).float()
     if data.modality == "text":
         constant = data.constant.expand(len(made), -1, -1)
-        whole = data.errors(constant, "test", slice(None)).mean()
-        found = {"nats": 100 * float(data.errors(made, "test", slice(None)).mean() / whole)}
-        found["words right"] = words_right(data, made)
-        shown = shown.unflatten(1, constant.shape[1:])
-        return found | {
-            "words right, PCA": words_right(data, shown),
-            "words right, mean": words_right(data, constant),
-        }
+        errors, of = (data.errors(x, "test", slice(None)) for x in (made, constant))
+        found = {"nats": percents(errors, of), "words right": words_right(data, made)}
+        found["words right, PCA"] = words_right(data, shown.unflatten(1, constant.shape[1:]))
+        return in_groups(found | {"words right, mean": words_right(data, constant)}, data.groups)
     n = data.inputs["test"].shape[1] if data.modality == "video" else None
     constant = (target - data.constant).square()
+    shown = shown.reshape(data.inputs["test"].shape)
     found = {
-        "error": percent((made - target)[:, :n].square(), constant[:, :n]),
-        "error, PCA": percent(
-            (shown.reshape(data.inputs["test"].shape) - data.inputs["test"]).square(), constant[:, :n]
-        ),
+        "error": percents((made - target)[:, :n].square(), constant[:, :n]),
+        "error, PCA": percents((shown - data.inputs["test"]).square(), constant[:, :n]),
     }
     if data.modality == "video":
         found |= next_frame(data, made, pca, constant)
-    return found
+    return in_groups(found, data.groups)
 
 
-def next_frame(data: Data, made: Tensor, pca: PCA, constant: Tensor) -> dict:
+def next_frame(data: Data, made: Tensor, pca: PCA, constant: Tensor) -> dict[str, Tensor]:
     """Errors of the frame after those read: the network's, of a regression on PCA's components, of the last frame."""
     target, last = data.targets["test"][:, -1], data.inputs["test"][:, -1]
     linear = ridge(pca.transform(data.rows["train"]), data.targets["train"][:, -1].flatten(1).numpy())
     guess = linear.predict(pca.transform(data.rows["test"])).reshape(target.shape)
     scale = constant[:, -1]
     return {
-        "next": percent((made[:, -1] - target).square(), scale),
-        "next, PCA": percent((torch.from_numpy(guess).float() - target).square(), scale),
-        "next, last frame": percent((last - target).square(), scale),
+        "next": percents((made[:, -1] - target).square(), scale),
+        "next, PCA": percents((torch.from_numpy(guess).float() - target).square(), scale),
+        "next, last frame": percents((last - target).square(), scale),
     }
+
+
+def in_groups(found: dict[str, Tensor], groups: list[int]) -> dict:
+    """What each item has (N,), as the mean of all and as those of the groups, in the order of the groups' numbers."""
+    names, index = np.unique(groups, return_inverse=True)
+    sums = {name: np.bincount(index, x.double().numpy(), len(names)) for name, x in found.items()}
+    of_groups = {name: np.round(x / np.bincount(index), 2).tolist() for name, x in sums.items()}
+    return {name: float(x.double().mean()) for name, x in found.items()} | {"of groups": of_groups}
+
+
+def percents(errors: Tensor, of: Tensor) -> Tensor:
+    """Of each item (N, …), % of the mean of the others: (N,)."""
+    return 100 * errors.flatten(1).mean(1) / of.mean() if errors.ndim > 1 else 100 * errors / of.mean()
 
 
 def percent(errors: Tensor, of: Tensor) -> float:
@@ -422,6 +434,9 @@ def linear(modality: str, seed: int) -> dict:
     _, singular, directions = torch.linalg.svd(x, full_matrices=False)
     k = int((singular[1:16] / singular[2:17]).argmax()) + 2
     model = ae.Autoencoder.from_config(ae.VectorConfig(x.shape[1], k), seed=seed).double()
+    with torch.no_grad():  # as small as the encoder; torch starts it larger, and the way from there is long
+        model.decoder.layers[0].weight.mul_(math.sqrt(k / x.shape[1]))
+        model.decoder.layers[0].bias.zero_()
     scale = x.square().mean()
     optimizer = torch.optim.LBFGS(
         model.parameters(), max_iter=SETTINGS["linear_steps"], history_size=20, line_search_fn="strong_wolfe",
@@ -732,8 +747,8 @@ def latent_map(rate: float) -> dict:
     return {
         "task": "map",
         "seed": seed,
-        "codes": np.round(codes(small, model, "test"), 2).tolist(),
-        "PCA": np.round(flat, 2).tolist(),
+        "codes": np.round(codes(small, model, "test").astype(float), 2).tolist(),
+        "PCA": np.round(flat.astype(float), 2).tolist(),
         "labels": data.labels["test"].tolist(),
     }
 

@@ -4,10 +4,11 @@ make experiment NAME=transfer/extraction
 
 Two encoders, MiniLM and the course's `bert-mini`; two targets, the sentiment of editorials and the class of WordNet's
 definitions, of words that `bert-mini` did not meet. Three studies: a linear probe on every layer, pooled in three
-ways; attention pooling, which starts as the mean under the probe's weights, against the same head trained on without
-it; clusters as an embedding layer, hard and soft, as they are and trained, against the plain probe on few labels.
-Penalties, rates and numbers of clusters are chosen on a split of an exploratory seed, by its validation part; clusters
-have more to choose from than the plain probe, so that what they lose is not for want of tuning.
+ways, beside `bert-mini`'s shape with a random start, TF-IDF, VADER and the largest class; attention pooling, which
+starts as the mean under the probe's weights, against the same head trained on without it, and what its weights are
+good for; clusters as an embedding layer, hard and soft, as they are and trained, against the plain probe on few
+labels. Penalties, rates and numbers of clusters are chosen on a split of an exploratory seed, by its validation part;
+clusters have more to choose from than the plain probe, so that what they lose is not for want of tuning.
 """
 
 from __future__ import annotations
@@ -19,6 +20,10 @@ from typing import NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import f1_score, log_loss
+from sklearn.pipeline import FeatureUnion, Pipeline
 from torch import Tensor, nn
 
 from tlcourse import datasets, results, weights
@@ -34,6 +39,7 @@ SETTINGS = {
     "small_seeds": [0, 1, 2, 3, 4, 5, 6, 7, 8, 9],
     "bert-mini": weights.read_card("bert-mini").sha256,
     "sources": ["minilm", "bert-mini"],
+    "untrained": "bert-mini, random start",  # under the layers' probes alone
     "tasks": ["editorials", "definitions"],
     "clear": 0.5,  # |valence| of the editorials that are kept
     "classes": 8,  # of definitions, the most frequent
@@ -43,7 +49,9 @@ SETTINGS = {
     "poolings": ["mean", "[CLS]", "max"],
     "labels": 500,
     "penalties": [30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001],
-    "attention": {"heads": 4, "epochs": 6, "batch_size": 32, "rates": [1e-4, 3e-4, 1e-3, 3e-3, 1e-2]},
+    "tfidf": {"letters": [None, [2, 5]], "C": [0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0]},
+    "attention": {"heads": 4, "epochs": 12, "batch_size": 32, "rates": [1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2]},
+    "looks": {"texts": 6, "words": 12, "at_least": 8},  # whose weights are kept; a word's occurrences
     "clusters": {
         "source": "minilm",
         "labels": [20, 50, 100, 400],
@@ -60,7 +68,7 @@ STUDY = results.Study(
     "transfer/extraction",
     SETTINGS,
     assets=["minilm", "sentiment", "wordnet"],
-    plan=("main", "plan", "plan_features", "plan_tuning", "plan_rates", "chosen_rates"),
+    plan=("main", "plan", "plan_features", "plan_tuning", "plan_rates", "chosen_rates", "probed"),
 )
 
 
@@ -68,18 +76,20 @@ STUDY = results.Study(
 
 
 class Pool(NamedTuple):
-    """Texts of a task, (N,) labels and what must not straddle a split, as numbers."""
+    """Texts of a task, (N,) labels and what must not straddle a split, as numbers; the classes' names."""
 
     texts: list[str]
     labels: np.ndarray
     groups: np.ndarray
+    classes: list[str]
 
 
 @lru_cache(maxsize=2)
 def pool(task: str) -> Pool:
     if task == "editorials":
         kept = [s for s in datasets.sentiment(task) if abs(s.valence) >= SETTINGS["clear"]]
-        return Pool(datasets.texts(kept), datasets.labels(kept), np.array([int(s.group) for s in kept]))
+        groups = np.array([int(s.group) for s in kept])
+        return Pool(datasets.texts(kept), datasets.labels(kept), groups, ["negative", "positive"])
     known = {document.group for document in datasets.corpus("wordnet", "train")}
     parts = datasets.gloss_topics(0)
     glosses = [g for g in (*parts.validation, *parts.test) if g.group not in known]
@@ -89,7 +99,8 @@ def pool(task: str) -> Pool:
     order = np.random.default_rng(0).permutation(len(glosses))[: SETTINGS["definitions"]]
     drawn = [glosses[i] for i in order]
     groups = np.unique([g.group for g in drawn], return_inverse=True)[1]
-    return Pool([g.text for g in drawn], np.array([classes.index(g.lexname) for g in drawn]), groups)
+    labels = np.array([classes.index(g.lexname) for g in drawn])
+    return Pool([g.text for g in drawn], labels, groups, [str(name) for name in classes])
 
 
 def split(task: str, seed: int) -> dict[str, np.ndarray]:
@@ -128,10 +139,22 @@ def all_tokens(output: Tensor, batch: dict[str, Tensor]) -> Tensor:
     return F.pad(output, (0, 0, 0, SETTINGS["max_length"] - output.shape[1])).half()
 
 
+def encoder(source: str) -> Bert:
+    """A checkpoint, or its shape with a random start."""
+    name, _, start = source.partition(", ")
+    model = Bert.from_pretrained(name)
+    return Bert(model.config, seed=0) if start else model
+
+
+@lru_cache(maxsize=2)
+def words_of(source: str) -> WordPiece:
+    return WordPiece.load(weights.locate(source.partition(", ")[0]))
+
+
 @lru_cache(maxsize=4)
 def encoded(source: str, task: str) -> list[list[int]]:
     """Word pieces of each text with [CLS] and [SEP]."""
-    vocabulary = WordPiece.load(weights.locate(source))
+    vocabulary = words_of(source)
     room = SETTINGS["max_length"] - 2
     first, last = vocabulary.cls_token_id, vocabulary.sep_token_id
     return [[first, *vocabulary.encode(text)[:room], last] for text in pool(task).texts]
@@ -140,7 +163,7 @@ def encoded(source: str, task: str) -> list[list[int]]:
 @lru_cache(maxsize=2)
 def features(source: str, task: str) -> dict[str, Tensor]:
     """Of a whole pool, on disk after the first time: a layer's name → (N, 3, D), "" → the last tokens (N, 48, D)."""
-    model = Bert.from_pretrained(source)
+    model = encoder(source)
     names = {f"layers.{i}": extraction.part(0, three_ways) for i in range(model.config.n_layers)}
     ids = encoded(source, task)
     order = np.argsort([len(row) for row in ids], kind="stable")
@@ -163,20 +186,26 @@ def layer_names(source: str, task: str) -> list[str]:
 
 
 def extracted(source: str, task: str) -> dict:
-    """For the other jobs; how many texts of how many groups, and the share of the largest class."""
+    """For the other jobs; how many texts of how many groups, the share of the largest class, a text of each class.
+
+    Only definitions are free to show.
+    """
     kept = pool(task)
+    firsts = np.unique(kept.labels, return_index=True)[1] if task == "definitions" else []
+    examples = [[kept.classes[kept.labels[i]], kept.texts[i]] for i in firsts]
     n, width = len(kept.texts), features(source, task)[""].shape[2]
-    facts = {"texts": n, "groups": len(set(kept.groups.tolist())), "width": width}
+    facts = {"texts": n, "groups": len(set(kept.groups.tolist())), "width": width, "examples": examples}
     majority = float(np.bincount(kept.labels).max() / n)
     return {"task": "features", "source": source, "target": task, **facts, "majority": round(majority, 4)}
 
 
 def scored(guesses: np.ndarray, task: str, where: np.ndarray) -> dict:
-    """Accuracy, which are right, and their groups, one digit a text."""
+    """Accuracy, macro-F1, which are right, and their groups, one digit a text."""
     hits = guesses == pool(task).labels[where]
     groups = pool(task).groups[where].tolist()
     return {
         "accuracy": round(float(hits.mean()), 5),
+        "f1": round(float(f1_score(pool(task).labels[where], guesses, average="macro")), 5),
         "right": "".join("1" if hit else "0" for hit in hits),
         "groups": groups,
     }
@@ -239,6 +268,54 @@ def layers(source: str, task: str, seed: int, penalties: dict[str, dict[str, flo
     }
 
 
+# ---------------------------------------------------------------- without an encoder
+
+
+def tfidf(letters: Sequence[int] | None, C: float) -> Pipeline:
+    """Logistic regression on TF-IDF of words and pairs of words, and of letters within words."""
+    parts = [("words", TfidfVectorizer(sublinear_tf=True, ngram_range=(1, 2)))]
+    if letters is not None:
+        kind = {"analyzer": "char_wb", "ngram_range": tuple(letters)}
+        parts.append(("letters", TfidfVectorizer(sublinear_tf=True, **kind)))
+    return Pipeline([("features", FeatureUnion(parts)), ("model", LogisticRegression(C=C, max_iter=2000))])
+
+
+def tune_tfidf(task: str) -> dict:
+    """What is counted and how strongly it is held down: the lowest cross-entropy on the validation part."""
+    here, there = parts_of(task, SETTINGS["exploratory_seed"], SETTINGS["labels"])
+    kept, options, losses = pool(task), SETTINGS["tfidf"], {}
+    for i, letters in enumerate(options["letters"]):
+        for C in options["C"]:
+            model = tfidf(letters, C).fit([kept.texts[n] for n in here], kept.labels[here])
+            guesses = model.predict_proba([kept.texts[n] for n in there])
+            losses[i, C] = log_loss(kept.labels[there], guesses, labels=model.classes_)
+    i, C = min(losses, key=losses.get)
+    at_edge = C in (options["C"][0], options["C"][-1])
+    return {
+        "task": "tune tfidf",
+        "target": task,
+        "letters": options["letters"][i],
+        "C": C,
+        "at_edge": at_edge,
+    }
+
+
+def baselines(task: str, seed: int, letters: Sequence[int] | None, C: float) -> dict:
+    """TF-IDF, the largest class, and for sentiment VADER, which reads no label."""
+    here, there = parts_of(task, seed, SETTINGS["labels"])
+    kept = pool(task)
+    texts = [kept.texts[n] for n in there]
+    model = tfidf(letters, C).fit([kept.texts[n] for n in here], kept.labels[here])
+    majority = np.full(len(there), np.bincount(kept.labels[here]).argmax())
+    guesses = {"TF-IDF": model.predict(texts), "largest class": majority}
+    if task == "editorials":
+        compound = datasets.vader(texts)
+        coin = np.random.default_rng(seed).choice([-1, 1], len(there))
+        guesses["VADER"] = (np.where(compound == 0, coin, compound) > 0).astype(int)  # 0: a guess
+    key = {"task": "baseline", "target": task, "seed": seed}
+    return {"runs": [key | {"arm": arm} | scored(guess, task, there) for arm, guess in guesses.items()]}
+
+
 # ---------------------------------------------------------------- attention pooling
 
 
@@ -254,8 +331,16 @@ class AttentiveClassifier(nn.Module):
         return self.head(self.pooling(tokens, mask).features)
 
 
-def attentive(source: str, task: str, seed: int, penalty: float, rate: float, *, frozen: bool):
-    """Starts as the mean under the probe; with frozen, the head alone is trained. The model, and where to score."""
+class Attended(NamedTuple):
+    """A trained classifier, the batches to score it on, and the positions of their texts."""
+
+    model: AttentiveClassifier
+    batches: list[dict[str, Tensor]]
+    where: np.ndarray
+
+
+def attentive(source: str, task: str, seed: int, penalty: float, rate: float, *, frozen: bool) -> Attended:
+    """Starts as the mean under the probe; with frozen, the head alone is trained."""
     here, there = parts_of(task, seed, SETTINGS["labels"])
     known, ids, y = features(source, task), encoded(source, task), pool(task).labels
     last = layer_names(source, task)[-1]
@@ -287,34 +372,89 @@ def attentive(source: str, task: str, seed: int, penalty: float, rate: float, *,
         progress=False,
     )
     model.eval()
-    with torch.inference_mode():
-        batches = [collate(there[start : start + 64].tolist()) for start in range(0, len(there), 64)]
-        logits = torch.cat([model(batch["tokens"], batch["mask"]) for batch in batches])
-        shares = [entropy_share(model, batch) for batch in batches]
-    return logits, there, float(torch.cat(shares).mean())
-
-
-def entropy_share(model: AttentiveClassifier, batch: dict[str, Tensor]) -> Tensor:
-    """(B,) entropy of the pooling's weights, mean over heads, as a share of that of the mean."""
-    pooled = model.pooling(batch["tokens"], batch["mask"])
-    entropy = torch.special.entr(pooled.weights).sum(-1).mean(1)
-    return entropy / batch["mask"].sum(1).log()
+    return Attended(
+        model, [collate(there[start : start + 64].tolist()) for start in range(0, len(there), 64)], there
+    )
 
 
 def tune_attention(source: str, task: str, penalty: float, rate: float, frozen: bool) -> dict:
     """Cross-entropy of one rate on the exploratory split's validation part."""
     seed = SETTINGS["exploratory_seed"]
-    logits, where, _ = attentive(source, task, seed, penalty, rate, frozen=frozen)
+    model, batches, where = attentive(source, task, seed, penalty, rate, frozen=frozen)
+    with torch.inference_mode():
+        logits = torch.cat([model(batch["tokens"], batch["mask"]) for batch in batches])
     loss = F.cross_entropy(logits, torch.from_numpy(pool(task).labels[where]))
     key = {"task": "tune attention", "source": source, "target": task, "rate": rate, "frozen": frozen}
     return key | {"loss": round(float(loss), 5)}
 
 
+def pooled_by(weights: Tensor, tokens: Tensor) -> Tensor:
+    """Weights (B, A, T) and tokens (B, T, D) → (B, D), each head on its own slice, as `AttentionPooling` does."""
+    slices = tokens.unflatten(2, (weights.shape[1], -1))  # (B, T, A, K)
+    return torch.einsum("bat,btak->bak", weights, slices).flatten(1)
+
+
+def dealt_anew(weights: Tensor, mask: Tensor, generator: torch.Generator) -> Tensor:
+    """(B, A, T) the same weights of each head, on other positions of the text, at random."""
+    order = torch.rand(weights.shape, generator=generator).masked_fill(mask[:, None] == 0, 2).argsort(2)
+    return weights.gather(2, order)
+
+
 def attention(source: str, task: str, seed: int, penalty: float, rate: float, frozen: bool) -> dict:
-    logits, where, share = attentive(source, task, seed, penalty, rate, frozen=frozen)
-    arm = "head alone" if frozen else "attention"
-    key = {"task": "attention", "arm": arm, "source": source, "target": task, "seed": seed}
-    return key | {"share": round(share, 4)} | scored(logits.argmax(1).numpy(), task, where)
+    """On the test groups; of attention also with its weights made even or dealt anew, and where it looks."""
+    model, batches, where = attentive(source, task, seed, penalty, rate, frozen=frozen)
+    key = {"task": "attention", "source": source, "target": task, "seed": seed}
+    generator, guesses, weights = torch.Generator().manual_seed(seed), {}, []
+    with torch.inference_mode():
+        for batch in batches:
+            tokens, mask = batch["tokens"], batch["mask"]
+            own = model.pooling(tokens, mask).weights
+            even = (mask / mask.sum(1, keepdim=True))[:, None].expand_as(own)
+            ways = {"attention": own, "even weights": even, "dealt anew": dealt_anew(own, mask, generator)}
+            for arm, of_arm in {"head alone": own}.items() if frozen else ways.items():
+                logits = model.head(pooled_by(of_arm, tokens))
+                guesses.setdefault(arm, []).append(logits.argmax(1))
+            weights += [rows[:, :n] for rows, n in zip(own, mask.sum(1).tolist(), strict=True)]
+    runs = [
+        key | {"arm": arm} | scored(torch.cat(found).numpy(), task, where) for arm, found in guesses.items()
+    ]
+    if not frozen:
+        runs.append(key | {"task": "looks"} | looks(source, task, where, weights))
+    return {"runs": runs}
+
+
+def looks(source: str, task: str, where: np.ndarray, weights: Sequence[Tensor]) -> dict:
+    """Where attention looks; weights: of each text (A, T). A weight of 1 is what the mean would give.
+
+    share: entropy of the weights as a share of that of the mean. kinds: mean weight of special tokens, of
+    punctuation and of words. most, least: word pieces with the largest and smallest mean weight. texts: of
+    definitions, which are free to show, some with a weight for each piece.
+    """
+    settings, names, ids = SETTINGS["looks"], words_of(source).tokens, encoded(source, task)
+    shares, kinds, pieces, texts = [], {}, {}, []
+    for place, rows in zip(where, weights, strict=True):
+        n = rows.shape[1]
+        shares.append(float(torch.special.entr(rows).sum(1).mean()) / np.log(n))
+        found = [(names[i], n * w) for i, w in zip(ids[place], rows.mean(0).tolist(), strict=True)]
+        for name, weight in found:
+            kinds.setdefault(kind_of(name), []).append(weight)
+            pieces.setdefault(name, []).append(weight)
+        texts.append([[name, round(weight, 3)] for name, weight in found])
+    means = {name: float(np.mean(w)) for name, w in pieces.items() if len(w) >= settings["at_least"]}
+    ranked = [[name, round(means[name], 3), len(pieces[name])] for name in sorted(means, key=means.get)]
+    return {
+        "share": round(float(np.mean(shares)), 4),
+        "kinds": {kind: [round(float(np.mean(w)), 4), len(w)] for kind, w in kinds.items()},
+        "least": ranked[: settings["words"]],
+        "most": ranked[::-1][: settings["words"]],
+        "texts": texts[: settings["texts"]] if task == "definitions" else [],
+    }
+
+
+def kind_of(piece: str) -> str:
+    if piece in ("[CLS]", "[SEP]"):
+        return piece
+    return "words" if any(letter.isalnum() for letter in piece) else "punctuation"
 
 
 # ---------------------------------------------------------------- clusters as an embedding layer
@@ -431,10 +571,14 @@ def clusters(task: str, seed: int, chosen: dict[str, dict]) -> dict:
 # ---------------------------------------------------------------- which jobs
 
 
+def probed() -> list[str]:
+    return [*SETTINGS["sources"], SETTINGS["untrained"]]
+
+
 def plan_features() -> dict:
     return {
         f"features {source} {task}": (extracted, {"source": source, "task": task})
-        for source in SETTINGS["sources"]
+        for source in probed()
         for task in SETTINGS["tasks"]
     }
 
@@ -442,10 +586,12 @@ def plan_features() -> dict:
 def plan_tuning() -> dict:
     jobs = {
         f"tune layers {source} {task}": (tune_layers, {"source": source, "task": task})
-        for source in SETTINGS["sources"]
+        for source in probed()
         for task in SETTINGS["tasks"]
     }
-    return jobs | {f"tune clusters {task}": (tune_clusters, {"task": task}) for task in SETTINGS["tasks"]}
+    for name, function in (("tfidf", tune_tfidf), ("clusters", tune_clusters)):
+        jobs |= {f"tune {name} {task}": (function, {"task": task}) for task in SETTINGS["tasks"]}
+    return jobs
 
 
 def last_penalty(tuned: dict) -> float:
@@ -478,7 +624,11 @@ def chosen_rates(records: dict[str, dict]) -> dict[str, float]:
 def plan(tuning: dict[str, dict], rates: dict[str, float]) -> dict:
     jobs = {}
     for seed in SETTINGS["seeds"]:
-        for source in SETTINGS["sources"]:
+        for task in SETTINGS["tasks"]:
+            words = tuning[f"tune tfidf {task}"]
+            arguments = {"task": task, "seed": seed, "letters": words["letters"], "C": words["C"]}
+            jobs[f"baselines {task} {seed}"] = (baselines, arguments)
+        for source in probed():
             for task in SETTINGS["tasks"]:
                 tuned = tuning[f"tune layers {source} {task}"]
                 penalties = {
@@ -487,7 +637,7 @@ def plan(tuning: dict[str, dict], rates: dict[str, float]) -> dict:
                 }
                 where = {"source": source, "task": task, "seed": seed}
                 jobs[f"layers {source} {task} {seed}"] = (layers, where | {"penalties": penalties})
-                for frozen in (False, True):
+                for frozen in (False, True) if source in SETTINGS["sources"] else ():
                     options = {"penalty": last_penalty(tuned), "frozen": frozen}
                     options["rate"] = rates[f"{source} {task} {frozen}"]
                     jobs[f"attention {source} {task} {seed} {frozen}"] = (attention, where | options)

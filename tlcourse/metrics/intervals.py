@@ -7,6 +7,7 @@ one module, are not independent: where `groups` is given, whole groups are resam
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from scipy import stats
@@ -189,14 +190,14 @@ def seeds_and_groups_bootstrap(
         n_seeds, n_groups
     )
     sizes = np.bincount(cell, share, minlength=n_seeds * n_groups).reshape(n_seeds, n_groups)
-    rng = np.random.default_rng(seed)
-    means = []
+    drawn_seeds, drawn_groups = _drawn(n_seeds, n_groups, n_resamples, seed)
+    means, start = [], 0
     for n in _chunks(n_resamples, n_groups):
-        seed_weight = rng.multinomial(n_seeds, np.full(n_seeds, 1 / n_seeds), size=n)  # (n, S)
-        group_weight = rng.multinomial(n_groups, np.full(n_groups, 1 / n_groups), size=n)  # (n, G)
+        seed_weight, group_weight = drawn_seeds[start : start + n], drawn_groups[start : start + n]
         total = ((seed_weight @ sums) * group_weight).sum(axis=1)
         weight = ((seed_weight @ sizes) * group_weight).sum(axis=1)
         means.append(total[weight > 0] / weight[weight > 0])
+        start += n
     return _percentiles(float(np.mean([s.mean() for s in scores])), np.concatenate(means), level)
 
 
@@ -299,6 +300,20 @@ def equivalent(
         bootstrap = seeds_and_groups_bootstrap if nested else bootstrap_interval
         interval = bootstrap(differences, groups=groups, n_resamples=n_resamples, level=level, seed=seed)
     return Equivalence(interval, margin, bool(-margin < interval.low and interval.high < margin))
+
+
+@lru_cache(maxsize=4)
+def _drawn(n_seeds: int, n_groups: int, n_resamples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """How often each seed, (R, S), and each group, (R, G), is drawn in each resample.
+
+    Kept, because a page compares many arms on one test, and drawing ten thousand groups takes longer than the rest.
+    """
+    rng = np.random.default_rng(seed)
+    seeds, groups = [], []
+    for n in _chunks(n_resamples, n_groups):
+        seeds.append(rng.multinomial(n_seeds, np.full(n_seeds, 1 / n_seeds), size=n))
+        groups.append(rng.multinomial(n_groups, np.full(n_groups, 1 / n_groups), size=n).astype(np.uint16))
+    return np.concatenate(seeds), np.concatenate(groups)
 
 
 def _percentiles(estimate: float, values: np.ndarray, level: float) -> Interval:

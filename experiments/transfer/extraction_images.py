@@ -3,9 +3,10 @@
 make experiment NAME=transfer/extraction_images
 
 Stages: a linear probe on the pooled maps of each stage, with ImageNet's weights and with random ones, on block splits;
-penalties from an exploratory split. Halves: the experiment of Yosinski et al. (2014). Five of the ten kinds of clothes
-are source A, the other five target B; of a small ResNet trained on A, the first k parts are copied and the rest is
-trained on B, the copies frozen or trained too; the control copies from a network trained on B itself.
+penalties from an exploratory split. Halves: the experiment of Yosinski et al. (2014), on images of 14 × 14 pixels.
+Five of the ten kinds of clothes are source A, the other five target B; of a small ResNet trained on A, the first k
+parts are copied and the rest is trained on B, the copies frozen or trained too. The control copies from a network
+trained on B itself. The same with few images of B, without the control. Beside them: a linear probe on B's pixels.
 """
 
 from __future__ import annotations
@@ -36,22 +37,25 @@ SETTINGS = {
     },
     "halves": {
         "seeds": [0, 1, 2, 3, 4],
+        "small_seeds": [0, 1, 2, 3, 4, 5, 6, 7, 8, 9],
         "network": {"n_blocks": [1, 1, 1], "widths": [8, 16, 32], "small_stem": True, "n_channels": 1},
         "parts": ["stem", "stages.0", "stages.1", "stages.2"],
         "classes": 5,
         "images": 3000,
+        "few": 100,  # of B, in place of these
         "test": 2000,
-        "epochs": 4,
-        "batch_size": 64,
+        "epochs": {"3000": 8, "100": 40},
+        "batch_size": {"3000": 64, "100": 20},
         "rates": [1e-3, 3e-3, 1e-2, 3e-2],
         "tuned_with": 2,  # parts copied where the rates of copies are chosen
+        "penalties": [10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01],  # of the probe on pixels
     },
 }
 STUDY = results.Study(
     "transfer/extraction_images",
     SETTINGS,
     assets=["efficientnet-lite0", "solar-cells", "fashion-mnist"],
-    plan=("main", "plan", "plan_features", "plan_tuning", "plan_copies", "best_rates"),
+    plan=("main", "plan", "plan_features", "plan_tuning", "plan_copies", "best_rates", "sizes"),
 )
 
 
@@ -118,22 +122,26 @@ def clothes(part: str) -> datasets.Images:
     return datasets.fashion_mnist(part)
 
 
-def half(seed: int, which: str, part: str) -> tuple[np.ndarray, encoders.ImageData]:
-    """Positions and images of one half's kinds, labelled 0 … 4. part: "train", "validation" (of train), "test"."""
+def half(seed: int, which: str, part: str, n: int | None = None) -> tuple[np.ndarray, encoders.ImageData]:
+    """Positions and images of one half's kinds, labelled 0 … 4, means of 2 × 2 pixels.
+
+    part: "train", "validation" (of train), "test"; n: of train, so many.
+    """
     settings = SETTINGS["halves"]
     kinds = np.random.default_rng((seed, 0)).permutation(10)
     kinds = kinds[: settings["classes"]] if which == "A" else kinds[settings["classes"] :]
     data = clothes("test" if part == "test" else "train")
     known = np.random.default_rng((seed, 1)).permutation(np.flatnonzero(np.isin(data.labels, kinds)))
     first = settings["images"] if part == "validation" else 0
-    where = known[first : first + settings["images" if part == "train" else "test"]]
+    where = known[first : first + (n or settings["images"] if part == "train" else settings["test"])]
     names = np.empty(10, dtype=np.int64)
     names[kinds] = range(len(kinds))
-    return where, encoders.ImageData(data.images[where], names[data.labels[where]])
+    images = data.images[where].reshape(-1, 14, 2, 14, 2).mean((2, 4)).round().astype(np.uint8)
+    return where, encoders.ImageData(images, names[data.labels[where]])
 
 
 def collate(rows) -> dict[str, Tensor]:
-    """Grey bytes to −1…1: images (B, 1, 28, 28), labels (B,)."""
+    """Grey bytes to −1…1: images (B, 1, 14, 14), labels (B,)."""
     grey = torch.from_numpy(np.stack([image for image, _ in rows])).float().div(127.5).sub(1)
     return {"images": grey.unsqueeze(1), "labels": torch.tensor([y for _, y in rows])}
 
@@ -144,10 +152,8 @@ def network(seed: int) -> ResNet:
 
 
 def learned(model: ResNet, data: encoders.ImageData, rate: float, seed: int) -> ResNet:
-    settings = SETTINGS["halves"]
-    config = TrainingConfig(
-        epochs=settings["epochs"], batch_size=settings["batch_size"], learning_rate=rate, seed=seed
-    )
+    epochs, batch_size = (SETTINGS["halves"][key][str(len(data))] for key in ("epochs", "batch_size"))
+    config = TrainingConfig(epochs=epochs, batch_size=batch_size, learning_rate=rate, seed=seed)
     fit(
         model,
         data,
@@ -157,6 +163,12 @@ def learned(model: ResNet, data: encoders.ImageData, rate: float, seed: int) -> 
         progress=False,
     )
     return model
+
+
+@lru_cache(maxsize=2)
+def source(seed: int, which: str, rate: float) -> ResNet:
+    """Trained on all images of a half."""
+    return learned(network(seed), half(seed, which, "train")[1], rate, seed)
 
 
 def copied(source: nn.Module, k: int, *, frozen: bool, seed: int) -> ResNet:
@@ -179,50 +191,62 @@ def right(model: ResNet, data: encoders.ImageData) -> np.ndarray:
     return logits.argmax(1).numpy() == data.labels
 
 
-def tune_half(rate: float) -> dict:
-    """Validation accuracy of one rate without copies."""
+def pixels(data: encoders.ImageData) -> np.ndarray:
+    """(N, 196)."""
+    return data.images.reshape(len(data), -1)
+
+
+def tune_pixels(n: int) -> dict:
+    """The penalty of a probe on the pixels of n images of B."""
     seed = SETTINGS["exploratory_seed"]
-    model = learned(network(seed), half(seed, "B", "train")[1], rate, seed)
-    accuracy = float(right(model, half(seed, "B", "validation")[1]).mean())
-    return {"task": "tune half", "kind": "base", "rate": rate, "accuracy": accuracy}
+    data, held_out = half(seed, "B", "train", n)[1], half(seed, "B", "validation")[1]
+    found = extraction.LinearProbe.choose(
+        pixels(data),
+        data.labels,
+        validation=(pixels(held_out), held_out.labels),
+        penalties=SETTINGS["halves"]["penalties"],
+    )
+    return {"task": "tune pixels", "n": n, "penalty": found.penalty, "at_edge": found.at_edge}
 
 
-def tune_copy(kind: str, rate: float, base_rate: float) -> dict:
-    """The same with two parts copied from source A, frozen or trained on."""
+def tune_half(kind: str, n: int, rate: float, source_rate: float | None = None) -> dict:
+    """Validation accuracy of one rate: nothing copied, or two parts of source A, frozen or trained on."""
     seed, settings = SETTINGS["exploratory_seed"], SETTINGS["halves"]
-    source = learned(network(seed), half(seed, "A", "train")[1], base_rate, seed)
-    model = copied(source, settings["tuned_with"], frozen=kind == "frozen", seed=seed + 1)
-    learned(model, half(seed, "B", "train")[1], rate, seed)
+    model = network(seed)
+    if kind != "base":
+        start = source(seed, "A", source_rate)
+        model = copied(start, settings["tuned_with"], frozen=kind == "frozen", seed=seed + 1)
+    learned(model, half(seed, "B", "train", n)[1], rate, seed)
     accuracy = float(right(model, half(seed, "B", "validation")[1]).mean())
-    return {"task": "tune half", "kind": kind, "rate": rate, "accuracy": accuracy}
+    return {"task": "tune half", "kind": kind, "n": n, "rate": rate, "accuracy": accuracy}
 
 
-def halves(seed: int, rates: dict[str, float]) -> dict:
-    """Source, control and random network, each copied up to every depth, frozen and trained; and no copy at all.
+def halves(seed: int, n: int, source_rate: float, rates: dict[str, float], penalty: float) -> dict:
+    """Source, control and random network, each copied up to every depth; no copy; and pixels; on n images of B.
 
     The start that is copied and the rest have seeds of their own.
     """
-    target = half(seed, "B", "train")[1]
+    target = half(seed, "B", "train", n)[1]
     places, test = half(seed, "B", "test")
-    sources = {
-        "A": learned(network(seed), half(seed, "A", "train")[1], rates["base"], seed),
-        "B": learned(network(seed), target, rates["base"], seed),
-        "random": network(seed),
-    }
-    key = {"task": "halves", "seed": seed}
-    runs = [{"task": "half test", "seed": seed, "groups": places.tolist()}]
+    arms = [("A", "frozen"), ("A", "trained"), ("random", "frozen")]
+    starts = {"A": source(seed, "A", source_rate), "random": network(seed)}
+    if n == SETTINGS["halves"]["images"]:
+        starts["B"] = source(seed, "B", source_rate)
+        arms.append(("B", "frozen"))
+    runs = [{"task": "half test", "n": n, "seed": seed, "groups": places.tolist()}]
 
-    def note(source: str, kind: str, k: int, model: ResNet) -> None:
-        hits = right(model, test)
-        runs.append(key | {"source": source, "kind": kind, "k": k, "accuracy": round(float(hits.mean()), 5)})
-        runs[-1]["right"] = "".join("1" if hit else "0" for hit in hits)
+    def note(start: str, kind: str, k: int, hits: np.ndarray) -> None:
+        key = {"task": "halves", "n": n, "seed": seed, "source": start, "kind": kind, "k": k}
+        found = {"accuracy": round(float(hits.mean()), 5), "right": "".join("1" if h else "0" for h in hits)}
+        runs.append(key | found)
 
-    note("B", "base", 0, sources["B"])
-    for name, source in sources.items():
-        for kind in ("frozen",) if name == "random" else ("frozen", "trained"):
-            for k in range(1, len(SETTINGS["halves"]["parts"]) + 1):
-                model = copied(source, k, frozen=kind == "frozen", seed=seed + 1000)
-                note(name, kind, k, learned(model, target, rates[kind], seed + 1000))
+    probe = extraction.LinearProbe.fit(pixels(target), target.labels, penalty=penalty)
+    note("none", "pixels", 0, probe.predict(pixels(test)) == test.labels)
+    note("none", "base", 0, right(learned(network(seed + 1000), target, rates["base"], seed + 1000), test))
+    for start, kind in arms:
+        for k in range(1, len(SETTINGS["halves"]["parts"]) + 1):
+            model = copied(starts[start], k, frozen=kind == "frozen", seed=seed + 1000)
+            note(start, kind, k, right(learned(model, target, rates[kind], seed + 1000), test))
     return {"runs": runs}
 
 
@@ -237,35 +261,53 @@ def plan_features() -> dict:
     return {f"features {start}": (extracted, {"start": start}) for start in starts()}
 
 
+def sizes() -> dict[int, list[int]]:
+    """Images of B → seeds."""
+    settings = SETTINGS["halves"]
+    return {settings["images"]: settings["seeds"], settings["few"]: settings["small_seeds"]}
+
+
 def plan_tuning() -> dict:
-    jobs = {f"tune half {rate:g}": (tune_half, {"rate": rate}) for rate in SETTINGS["halves"]["rates"]}
+    jobs = {}
+    for n in sizes():
+        jobs[f"tune pixels {n}"] = (tune_pixels, {"n": n})
+        for rate in SETTINGS["halves"]["rates"]:
+            jobs[f"tune half base {n} {rate:g}"] = (tune_half, {"kind": "base", "n": n, "rate": rate})
     for start in starts():
         for n in SETTINGS["stages"]["labels"]:
             jobs[f"tune stages {start} {n}"] = (tune_stages, {"start": start, "n": int(n)})
     return jobs
 
 
-def plan_copies(base_rate: float) -> dict:
-    return {
-        f"tune half {kind} {rate:g}": (tune_copy, {"kind": kind, "rate": rate, "base_rate": base_rate})
-        for kind in ("frozen", "trained")
-        for rate in SETTINGS["halves"]["rates"]
-    }
+def plan_copies(source_rate: float) -> dict:
+    jobs = {}
+    for n in sizes():
+        for kind in ("frozen", "trained"):
+            for rate in SETTINGS["halves"]["rates"]:
+                arguments = {"kind": kind, "n": n, "rate": rate, "source_rate": source_rate}
+                jobs[f"tune half {kind} {n} {rate:g}"] = (tune_half, arguments)
+    return jobs
 
 
-def best_rates(records: dict[str, dict]) -> dict[str, float]:
-    """By kind; of equals, the smaller."""
-    found: dict[str, dict] = {}
+def best_rates(records: dict[str, dict]) -> dict[str, dict[str, float]]:
+    """By number of images and kind; of equals, the smaller."""
+    found: dict[tuple[str, str], dict] = {}
     for r in sorted((r for r in records.values() if r["task"] == "tune half"), key=lambda r: r["rate"]):
-        if r["kind"] not in found or r["accuracy"] > found[r["kind"]]["accuracy"]:
-            found[r["kind"]] = r
-    return {kind: r["rate"] for kind, r in found.items()}
+        key = str(r["n"]), r["kind"]
+        if key not in found or r["accuracy"] > found[key]["accuracy"]:
+            found[key] = r
+    chosen: dict[str, dict[str, float]] = {}
+    for (n, kind), r in found.items():
+        chosen.setdefault(n, {})[kind] = r["rate"]
+    return chosen
 
 
-def plan(tuning: dict[str, dict], rates: dict[str, float]) -> dict:
-    jobs = {
-        f"halves {seed}": (halves, {"seed": seed, "rates": rates}) for seed in SETTINGS["halves"]["seeds"]
-    }
+def plan(tuning: dict[str, dict], rates: dict[str, dict[str, float]]) -> dict:
+    jobs = {}
+    for n, seeds in sizes().items():
+        arguments = {"n": n, "source_rate": rates[str(SETTINGS["halves"]["images"])]["base"]}
+        arguments |= {"rates": rates[str(n)], "penalty": tuning[f"tune pixels {n}"]["penalty"]}
+        jobs |= {f"halves {n} {seed}": (halves, {"seed": seed} | arguments) for seed in seeds}
     for n, n_seeds in SETTINGS["stages"]["labels"].items():
         for seed in range(n_seeds):
             for start in (None, seed % SETTINGS["stages"]["random_starts"]):
@@ -279,7 +321,8 @@ def plan(tuning: dict[str, dict], rates: dict[str, float]) -> dict:
 def main() -> None:
     records = STUDY.run(plan_features())
     tuning = STUDY.run(plan_tuning())
-    tuning |= STUDY.run(plan_copies(best_rates(tuning)["base"]))
+    source_rate = best_rates(tuning)[str(SETTINGS["halves"]["images"])]["base"]
+    tuning |= STUDY.run(plan_copies(source_rate))
     rates = best_rates(tuning)
     print("chosen rates:", rates)
     STUDY.write(records | tuning | STUDY.run(plan(tuning, rates)), rates=rates)

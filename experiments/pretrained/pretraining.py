@@ -7,8 +7,9 @@ without. Each is then reused on handwritten digits, which are far from the sourc
 clothes, which are near: frozen, with a linear probe, or tuned as a whole; beside them the same networks from a random
 start, EfficientNet-Lite0 with its ImageNet weights, an autoencoder of the target's own unlabelled images, and pixels.
 Depth: narrow ResNets of 8, 20 and 44 layers with and without residual connections, same number of steps.
-Rates and penalties are chosen on an exploratory seed, six rates or seven penalties for every arm. Pretrained
-weights are kept under _build, and made again where they are missing.
+Rates and penalties are chosen on an exploratory seed, six rates or seven penalties for every arm; five rates for each
+depth, tried for as many steps as the run has, since deep plain networks learn late. Pretrained weights are kept under
+_build, and made again where they are missing.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from tlcourse.transfer.extraction import LinearProbe
 SETTINGS = {
     "exploratory_seed": 100,
     "seeds": [0, 1, 2, 3, 4, 5, 6, 7, 8, 9],
-    "source_seeds": [0, 1, 2],  # pretrained networks; target seed s takes number s modulo 3
+    "source_seeds": [0, 1, 2, 3, 4, 5, 6, 7, 8, 9],  # pretrained networks, one for each seed of the target
     "rates": [1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2],
     "penalties": [100.0, 10.0, 1.0, 0.1, 0.01, 0.001, 1e-4],
     "vgg": {"widths": [16, 32, 64], "hidden": [64]},
@@ -43,20 +44,17 @@ SETTINGS = {
     "source": {"kinds": [0, 1, 2, 3, 4], "images": 10_000, "epochs": 2, "batch_size": 64},
     "source_tuning_images": 3_000,
     "clothes": [5, 6, 7, 8, 9],
-    "labels": {"50": {"epochs": 30, "batch_size": 10}, "200": {"epochs": 8, "batch_size": 20}},
+    "labels": {"50": {"epochs": 30, "batch_size": 10}, "200": {"epochs": 15, "batch_size": 20}},
     "test": 500,
     "validation": 500,
     "imagenet_pixels": 64,
     "depth": {
         "seeds": [0, 1, 2, 3, 4],
-        "blocks": [
-            1,
-            3,
-            7,
-        ],  # a stage; three stages of two convolutions a block, stem and head: 8, 20, 44 layers
+        # Blocks a stage; three stages of two convolutions a block, stem and head: 8, 20, 44 layers.
+        "blocks": [1, 3, 7],
+        "rates": [1e-3, 3e-3, 1e-2, 3e-2, 1e-1],
         "widths": [8, 16, 32],
-        "steps": 120,
-        "tuning_steps": 40,
+        "steps": 200,
         "batch_size": 64,
         "gradient_images": 256,
         "test": 1000,
@@ -397,8 +395,9 @@ def gradient_norms(model: ResNet, seed: int) -> list[float]:
     return [float(f"{g.norm():.4g}") for g in found]
 
 
-def train_deep(blocks: int, residual: bool, seed: int, rate: float, steps: int):
-    data, batch_size = small_clothes("train"), SETTINGS["depth"]["batch_size"]
+def train_deep(blocks: int, residual: bool, seed: int, rate: float):
+    steps, batch_size = SETTINGS["depth"]["steps"], SETTINGS["depth"]["batch_size"]
+    data = small_clothes("train")
     order = np.random.default_rng(seed).permutation(len(data))
     model = deep(blocks, residual, seed)
     norms = gradient_norms(model, seed)
@@ -408,11 +407,11 @@ def train_deep(blocks: int, residual: bool, seed: int, rate: float, steps: int):
 
 
 def tune_depth(blocks: int, residual: bool, rate: float) -> dict:
-    """Accuracy on training images that a short run did not see, exploratory seed."""
+    """Accuracy on training images that the run did not see, exploratory seed."""
     seed, settings = SETTINGS["exploratory_seed"], SETTINGS["depth"]
     key = {"task": "tune depth", "blocks": blocks, "residual": residual, "rate": rate, "seed": seed}
     try:
-        model, _, _, order = train_deep(blocks, residual, seed, rate, settings["tuning_steps"])
+        model, _, _, order = train_deep(blocks, residual, seed, rate)
     except FloatingPointError:
         return key | {"accuracy": 0.0}
     held = small_clothes("train").take(order[-settings["test"] :])
@@ -422,7 +421,7 @@ def tune_depth(blocks: int, residual: bool, rate: float) -> dict:
 def depth(blocks: int, residual: bool, seed: int, rate: float) -> dict:
     """gradients: norms at the start; losses: mean of each twenty steps; right: on the test images."""
     settings = SETTINGS["depth"]
-    model, norms, history, _ = train_deep(blocks, residual, seed, rate, settings["steps"])
+    model, norms, history, _ = train_deep(blocks, residual, seed, rate)
     test = small_clothes("test").take(range(settings["test"]))
     losses = np.array(history.losses)
     means = [round(float(part.mean()), 4) for part in np.split(losses, range(20, len(losses), 20))]
@@ -440,6 +439,7 @@ def plan_tuning() -> dict:
     for rate in SETTINGS["rates"]:
         for kind in NETWORKS:
             jobs[f"tune source {kind} {rate:g}"] = (tune_source, {"kind": kind, "rate": rate})
+    for rate in SETTINGS["depth"]["rates"]:
         for blocks in SETTINGS["depth"]["blocks"]:
             for residual in (True, False):
                 arguments = {"blocks": blocks, "residual": residual, "rate": rate}
@@ -501,8 +501,8 @@ def source_rates(tuning: Mapping[str, dict]) -> dict[str, float]:
 def depth_rates(tuning: Mapping[str, dict]) -> dict[str, float]:
     settings = SETTINGS["depth"]
     names = [depth_name(b, r) for b in settings["blocks"] for r in (True, False)]
-    accuracy = {n: [tuning[f"tune {n} {r:g}"]["accuracy"] for r in SETTINGS["rates"]] for n in names}
-    return {name: SETTINGS["rates"][int(np.argmax(scores))] for name, scores in accuracy.items()}
+    accuracy = {n: [tuning[f"tune {n} {r:g}"]["accuracy"] for r in settings["rates"]] for n in names}
+    return {name: settings["rates"][int(np.argmax(scores))] for name, scores in accuracy.items()}
 
 
 def best_candidates(tuning: Mapping[str, dict]) -> dict[str, dict[str, float]]:

@@ -25,7 +25,8 @@ from tlcourse.layers import (
 from tlcourse.models.gpt2.cache import KeyValueCache
 from tlcourse.models.gpt2.checkpoints import check_tied, key_table, official_state
 from tlcourse.models.gpt2.config import GPT2_124M, GPT2Config
-from tlcourse.models.gpt2.generation import column_by_column, generate
+from tlcourse.models.gpt2.decoding import column_by_column
+from tlcourse.models.gpt2.generation import generate
 from tlcourse.models.gpt2.positions import check_positions, prompt_mask
 
 

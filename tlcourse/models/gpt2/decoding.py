@@ -88,6 +88,12 @@ def _norm(layer: nn.LayerNorm) -> Callable[[Tensor], Tensor]:
     return lambda x: torch.layer_norm(x, shape, weight, bias, eps)
 
 
+def _packs() -> bool:
+    """Whether this PyTorch has oneDNN and its two calls, which are not public: without them all works, but slower."""
+    calls = ("_reorder_linear_weight", "_linear_pointwise")
+    return torch.backends.mkldnn.is_available() and all(hasattr(torch.ops.mkldnn, call) for call in calls)
+
+
 def column_by_column(weight: Tensor) -> Tensor:
     """The same matrix (out, in) with each column, not each row, in one piece of memory.
 
@@ -114,7 +120,7 @@ def output_layer(model: GPT2, n_rows: int) -> Callable[[Tensor], Tensor]:
     if n_rows == 1 and small:
         table = column_by_column(head.weight)
         return lambda hidden: F.linear(hidden, table)
-    if few and small and head.weight.device.type == "cpu" and torch.backends.mkldnn.is_available():
+    if few and small and head.weight.device.type == "cpu" and _packs():
         blocks = torch.ops.mkldnn._reorder_linear_weight(head.weight, n_rows)
         return lambda hidden: torch.ops.mkldnn._linear_pointwise(hidden, blocks, None, "none", [], "")
     if few and head.weight.numel() > 2**21:

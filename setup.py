@@ -11,6 +11,7 @@ setup(
             "entities-gold.json",
             "spoken-words/*",
             "results/**/*.json",
+            "benchmarks/*.json",
             "published/*.json",
             "checkpoints/**/*",
         ]

@@ -36,9 +36,11 @@ def main(arguments: Sequence[str] | None = None, say: Say = print) -> None:
 
 
 def read(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Ours against transformers.")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description="Ours against transformers and torchvision."
+    )
     parser.add_argument("--only", nargs="+", choices=list(PARTS), metavar="PART", help=", ".join(PARTS))
-    parser.add_argument("--minutes", type=float, default=15.0, help="for all parts together (15)")
+    parser.add_argument("--minutes", type=float, default=18.0, help="for all parts together (18)")
     parser.add_argument("--table", action="store_true", help="measure nothing, write the table anew")
     parser.add_argument("--store", type=Path, default=STORE, help=argparse.SUPPRESS)
     parser.add_argument("--to", type=Path, default=TABLE, help=argparse.SUPPRESS)

@@ -19,6 +19,7 @@ FULL, PADDED = (128, 128), (128, 64)  # lengths of the rows
 PROMPT = 32
 AIM, AIM_MINI = 0.97, 2.0  # lower end of the interval of theirs / ours
 MEMORY_SHAPE = (4, 128)
+IMAGES, SIDE, N_CLASSES = 2, 224, 1000  # pixels and classes as in ImageNet
 
 
 def passes(network: str, seconds: float, say: Say) -> list[dict]:
@@ -39,6 +40,30 @@ def passes(network: str, seconds: float, say: Say) -> list[dict]:
             settings = {"shape": list(batch.input_ids.shape), "rows": name, "flops": times * flops}
             records.append(compare(network, task, *runs, seconds, say, **settings))
     return records
+
+
+def classifier(network: str, seconds: float, say: Say) -> list[dict]:
+    """Forward pass and training step of a network that classifies images.
+
+    difference: of both sides' logits, the largest, relative to the largest of theirs.
+    """
+    pair, batch = (
+        sides.both_classifiers(sides.CLASSIFIERS[network]),
+        work.random_images(IMAGES, SIDE, N_CLASSES),
+    )
+    forward = work.forward(pair.ours, batch), work.forward(pair.theirs, batch)
+    ours, theirs = (run() for run in forward)
+    flops = work.forward_flops(pair.ours, batch)
+    settings = {
+        "shape": [IMAGES, SIDE, SIDE],
+        "parameters": sum(p.numel() for p in pair.ours.parameters()),
+        "difference": float((ours - theirs).abs().max() / theirs.abs().max()),
+        "flops": flops,
+    }
+    records = [compare(network, "forward", *forward, seconds, say, **settings)]
+    settings["flops"] = 3 * flops  # backward has two products for each one of forward
+    step = work.training_step(pair.ours, batch), work.training_step(pair.theirs, batch)
+    return [*records, compare(network, "training step", *step, seconds, say, **settings)]
 
 
 def generation(network: str, n_new: int, aim: float, seconds: float, say: Say) -> list[dict]:
@@ -142,6 +167,7 @@ PARTS: dict[str, tuple[Callable[[float, Say], list[dict]], int]] = {
     "bert": (partial(passes, "bert-base"), 4),
     "albert": (partial(passes, "albert-base"), 4),
     "gpt2": (partial(passes, "gpt2-124m"), 2),
+    **{name: (partial(classifier, name), 2) for name in sides.CLASSIFIERS},
     "generation": (partial(generation, "gpt2-124m", 16, AIM), 2),
     "generation-mini": (partial(generation, "gpt2-mini", 64, AIM_MINI), 2),
     "bfloat16": (bfloat16, 4),

@@ -1,16 +1,22 @@
-"""One network twice with the same weights: ours, and transformers' at its fastest attention, `sdpa`."""
+"""One network twice with the same weights: ours and a peer's, transformers at its fastest attention or torchvision."""
 
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+import torchvision
 import transformers
 from torch import nn
 
 from tlcourse.models.albert import ALBERT_BASE, AlbertForMaskedLM
 from tlcourse.models.bert import BERT_BASE, BertForMaskedLM
 from tlcourse.models.gpt2 import GPT2, GPT2_124M, GPT2_MINI
+from tlcourse.models.resnet import ResNet
+from tlcourse.models.vgg import VGG
+from tlcourse.weights import ImageClassifier
 
 
 @dataclass(frozen=True)
@@ -36,6 +42,21 @@ NETWORKS = {
 
 
 @dataclass(frozen=True)
+class Classifier:
+    """Of images: our class, and torchvision's function that makes the network with random weights."""
+
+    ours: type[ImageClassifier]
+    theirs: Callable[[], nn.Module]
+
+
+CLASSIFIERS = {
+    "vgg-16": Classifier(VGG, torchvision.models.vgg16),
+    "resnet-18": Classifier(ResNet, torchvision.models.resnet18),
+    "resnet-50": Classifier(ResNet, torchvision.models.resnet50),
+}
+
+
+@dataclass(frozen=True)
 class Sides:
     ours: nn.Module
     theirs: nn.Module
@@ -47,6 +68,14 @@ def both(network: Network, *, seed: int = 0) -> Sides:
     with tempfile.TemporaryDirectory() as folder:
         ours.save_pretrained(folder)
         return Sides(ours, load_theirs(network, folder))
+
+
+def both_classifiers(network: Classifier, *, seed: int = 0) -> Sides:
+    """Random weights, drawn by torchvision and read by ours from its state dict; the global seed stays as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        theirs = network.theirs().eval()
+    return Sides(network.ours.from_pretrained(theirs.state_dict()), theirs)
 
 
 def load_ours(network: Network, folder: str | Path) -> nn.Module:

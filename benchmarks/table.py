@@ -7,19 +7,20 @@ from pathlib import Path
 
 from benchmarks.pairs import median_ratio
 
-HEAD = """# Ours against transformers
+HEAD = """# Ours against transformers and torchvision
 
-Written by `make bench` (all parts, about 15 minutes on two quiet cores); one part alone: `make bench ONLY=generation`.
-Both sides compute the same from the same weights in the same process, transformers with its `sdpa` attention. They run
-in turns; a ratio is the median over pairs of (time of transformers / time of ours), so above 1 ours is faster, with its
-95 % bootstrap interval. An aim is reached where the lower end of the interval is at least that.
+Written by `make bench` (all parts, about 18 minutes on two quiet cores); one part alone: `make bench ONLY=generation`.
+Both sides compute the same from the same weights in the same process: ours against transformers with its `sdpa`
+attention, VGG and ResNet against torchvision's. They run in turns; a ratio is the median over pairs of (their time /
+time of ours), so above 1 ours is faster, with its 95 % bootstrap interval. An aim is reached where the lower end of the
+interval is at least that.
 """
 SPEED = """
 ## Speed
 
-One row is a batch (rows × positions; generation: prompt, and how many tokens it makes). The last column says what ours
-reaches of the machine's limit measured in the same run: of its matrix product where a batch is read at once, of its
-memory bandwidth where each new token reads all weights.
+One row is a batch (rows × positions; generation: prompt, and how many tokens it makes; images × their two sides in
+pixels). The last column says what ours reaches of the machine's limit measured in the same run: of its matrix product
+where a batch is read at once, of its memory bandwidth where each new token reads all weights.
 """
 MEMORY = """
 ## Memory
@@ -69,7 +70,7 @@ def write(bodies: Mapping[str, Body]) -> str:
 
 
 def speed(records: Sequence[tuple[Body, Mapping]]) -> str:
-    header = ["network", "work", "batch", "ours", "transformers", "ratio", "pairs", "aim", "of the limit"]
+    header = ["network", "work", "batch", "ours", "theirs", "ratio", "pairs", "aim", "of the limit"]
     rows = [
         [
             r["network"],
@@ -146,7 +147,8 @@ def machine(bodies: Mapping[str, Body]) -> str:
     rows = []
     for name, body in bodies.items():
         e, limit = body["environment"], body["limits"]
-        versions = f"Python {e['python']}, torch {e['torch']}, transformers {e['transformers']}"
+        libraries = ("torch", "torchvision", "transformers")
+        versions = ", ".join([f"Python {e['python']}", *(f"{name} {e[name]}" for name in libraries)])
         rates = [f"{limit['matmul_gflops']:.0f} GFLOP/s", f"{limit['read_gbytes']:.1f} GB/s"]
         where = [e["processor"], e["kernels"], str(e["threads"])]
         rows.append([name, body["date"], str(body["seconds"]), *where, *rates, versions])
@@ -154,8 +156,8 @@ def machine(bodies: Mapping[str, Body]) -> str:
 
 
 def batch(record: Mapping) -> str:
-    rows, length = record["shape"]
-    return f"{rows} × {length}" + (f", {record['n_new']} new" if "n_new" in record else "")
+    shape = " × ".join(map(str, record["shape"]))
+    return shape + (f", {record['n_new']} new" if "n_new" in record else "")
 
 
 def duration(record: Mapping, side: str) -> str:

@@ -1,6 +1,6 @@
 """What is timed: a forward pass, a training step, a generation; the same work whichever side's model it is given.
 
-Shapes: B rows, T positions, V vocabulary.
+Shapes: B rows or images, T positions, V vocabulary; images (B, C, H, W), L classes.
 """
 
 from collections.abc import Callable
@@ -26,6 +26,14 @@ class Batch:
     labels: Tensor
 
 
+@dataclass(frozen=True)
+class ImageBatch:
+    """images: (B, C, H, W); labels: (B,)."""
+
+    images: Tensor
+    labels: Tensor
+
+
 def random_batch(vocab_size: int, lengths: tuple[int, ...], *, masked: bool, seed: int = 0) -> Batch:
     """Rows of these lengths, padded on the right.
 
@@ -46,15 +54,27 @@ def random_batch(vocab_size: int, lengths: tuple[int, ...], *, masked: bool, see
     return Batch(ids, mask, labels.masked_fill(~chosen | (mask == 0), IGNORED))
 
 
-def logits(model: nn.Module, batch: Batch) -> Tensor:
-    """(B, T, V). GPT-2 in transformers would also keep keys and values, which nobody asks for here: switched off."""
+def random_images(n_images: int, size: int, n_classes: int, *, seed: int = 0) -> ImageBatch:
+    """Colour images of size × size pixels, each pixel standard normal, with labels at random."""
+    generator = torch.Generator().manual_seed(seed)
+    images = torch.randn(n_images, 3, size, size, generator=generator)
+    return ImageBatch(images, torch.randint(n_classes, (n_images,), generator=generator))
+
+
+def logits(model: nn.Module, batch: Batch | ImageBatch) -> Tensor:
+    """(B, T, V), of images (B, L).
+
+    GPT-2 in transformers would also keep keys and values, which nobody asks for here: switched off.
+    """
+    if isinstance(batch, ImageBatch):
+        return model(batch.images)
     if not isinstance(model, transformers.PreTrainedModel):
         return model(batch.input_ids, batch.attention_mask)
     off = {"use_cache": False} if model.config.model_type == "gpt2" else {}
     return model(input_ids=batch.input_ids, attention_mask=batch.attention_mask, **off).logits
 
 
-def forward(model: nn.Module, batch: Batch) -> Work:
+def forward(model: nn.Module, batch: Batch | ImageBatch) -> Work:
     """Logits in evaluation mode without a graph."""
     model.eval()
 
@@ -65,14 +85,14 @@ def forward(model: nn.Module, batch: Batch) -> Work:
     return work
 
 
-def training_step(model: nn.Module, batch: Batch) -> Work:
+def training_step(model: nn.Module, batch: Batch | ImageBatch) -> Work:
     """Forward with the configuration's dropout, cross entropy, backward, one AdamW step; returns the loss."""
     model.train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5)
 
     def work() -> Tensor:
         found = logits(model, batch)
-        loss = F.cross_entropy(found.flatten(0, 1), batch.labels.flatten(), ignore_index=IGNORED)
+        loss = F.cross_entropy(found.flatten(0, -2), batch.labels.flatten(), ignore_index=IGNORED)
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
@@ -103,8 +123,8 @@ def generation(model: nn.Module, prompt: Tensor, n_new: int) -> Work:
     return work
 
 
-def forward_flops(model: nn.Module, batch: Batch) -> int:
-    """Floating-point operations of the matrix products in one forward pass, counted as they run.
+def forward_flops(model: nn.Module, batch: Batch | ImageBatch) -> int:
+    """Floating-point operations of the matrix products and convolutions in one forward pass, counted as they run.
 
     Attention is taken apart for that: the counter does not know every fused kernel.
     """

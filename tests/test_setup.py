@@ -31,6 +31,7 @@ def installed(tmp_path_factory):
         shutil.copy(ROOT / name, source / name)
     for name in (
         "results/transfer/x.json",
+        "benchmarks/x.json",
         "published/x.json",
         "spoken-words/clips.xz",
         "checkpoints/x/card.json",
@@ -55,6 +56,7 @@ def test_the_wheel_carries_registry_results_and_checkpoints(installed):
     assert carried == {
         "assets.toml",
         "results/transfer/x.json",
+        "benchmarks/x.json",
         "published/x.json",
         "spoken-words/clips.xz",
         "checkpoints/x/card.json",

@@ -38,6 +38,22 @@ def test_passes_are_timed_forward_and_training_and_padded_where_masked(tiny, onc
     assert forward[0].shape == forward[1].shape == (2, 128, 61) and step[0].dim() == 0
 
 
+@pytest.mark.parametrize("name", ["vgg-16", "resnet-18", "resnet-50"])
+def test_a_classifier_of_images_is_timed_forward_and_in_training(monkeypatch, once, told, name):
+    small = {name: parts.sides.CLASSIFIERS["resnet-18"]}
+    monkeypatch.setattr(parts.sides, "CLASSIFIERS", small)
+    monkeypatch.setattr(parts, "SIDE", 32)
+    part, n = parts.PARTS[name]
+    records = part(0.0, told.append)
+    assert len(records) == len(once) == len(told) == n == 2
+    assert [(r["network"], r["task"]) for r in records] == [(name, "forward"), (name, "training step")]
+    assert all(r["shape"] == [2, 32, 32] and r["aim"] == 0.97 for r in records)
+    assert records[1]["flops"] == 3 * records[0]["flops"] > 0
+    assert records[0]["difference"] < 1e-5 and records[0]["parameters"] == 11_689_512
+    assert once[0][0].shape == once[0][1].shape == (2, 1000)
+    assert once[1][0].dim() == once[1][1].dim() == 0
+
+
 def test_a_generation_is_timed_for_one_prompt_and_for_eight(tiny, once, told):
     records = parts.generation("gpt2-mini", 5, 2.0, 0.0, told.append)
     assert [r["shape"] for r in records] == [[1, 32], [8, 32]]

@@ -36,6 +36,27 @@ def test_both_sides_train_alike(found):
     assert all(p.grad is None for model in (pair.ours, pair.theirs) for p in model.parameters())
 
 
+def test_both_classifiers_have_the_same_logits_and_train_alike():
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    pair = sides.both_classifiers(sides.CLASSIFIERS["resnet-18"])
+    assert torch.equal(torch.get_rng_state(), before)
+    pair.ours.double(), pair.theirs.double()
+    batch = work.random_images(3, 40, 1000)
+    batch = work.ImageBatch(batch.images.double(), batch.labels)
+    ours, theirs = (work.forward(model, batch)() for model in (pair.ours, pair.theirs))
+    assert error(ours, theirs) <= 1e-12 and ours.std() > 0.1
+    steps = work.training_step(pair.ours, batch), work.training_step(pair.theirs, batch)
+    losses = torch.tensor([[step().item() for step in steps] for _ in range(4)])  # (steps, sides)
+    assert error(losses[:, 0], losses[:, 1]) <= 1e-10
+    assert (losses.diff(dim=0) < 0).all()
+
+
+def test_classifiers_are_torchvisions_of_these_names():
+    names = {name: network.theirs.__name__ for name, network in sides.CLASSIFIERS.items()}
+    assert names == {name: name.replace("-", "") for name in ("vgg-16", "resnet-18", "resnet-50")}
+
+
 @pytest.mark.parametrize("n_rows", [1, 8])
 def test_both_sides_write_the_same_text(n_rows):
     pair = sides.both(TINY["gpt2-mini"])

@@ -7,7 +7,8 @@ import pytest
 from benchmarks import table
 
 ENVIRONMENT = {
-    "python": "3.12.1", "torch": "2.9", "transformers": "5.1", "processor": "Some Chip", "kernels": "AVX2", "threads": 2
+    "python": "3.12.1", "torch": "2.9", "torchvision": "0.24", "transformers": "5.1", "processor": "Some Chip",
+    "kernels": "AVX2", "threads": 2,
 }  # fmt: skip
 TIMES = {"ours": {"wall": [0.5, 0.25, 0.5]}, "theirs": {"wall": [1.0, 0.5, 1.0]}}  # a ratio of 2, always
 
@@ -35,6 +36,11 @@ def test_a_pass_is_told_in_milliseconds_and_operations():
         "bert-base", "forward, padded", "4 × 128", "500 ms", "1000 ms", "2.000 (2.000 to 2.000)", "3",
         "0.97: reached", "50 GFLOP/s, 25%",
     ]  # fmt: skip
+
+
+def test_a_batch_of_images_is_told_with_its_sides():
+    record = {"network": "vgg-16", "task": "forward", "aim": 0.97, "shape": [4, 224, 224], "flops": 25e9}
+    assert row(table.write({"vgg": body(record | TIMES)}), "vgg-16")[2] == "4 × 224 × 224"
 
 
 def test_a_generation_is_told_for_each_token_and_in_bytes():
@@ -96,7 +102,7 @@ def test_where_and_when_is_told_of_each_part():
     page = table.write({"one": body(), "two": body()})
     assert row(page, "two") == [
         "two", "2026-01-31", "77", "Some Chip", "AVX2", "2", "200 GFLOP/s", "20.0 GB/s",
-        "Python 3.12.1, torch 2.9, transformers 5.1",
+        "Python 3.12.1, torch 2.9, torchvision 0.24, transformers 5.1",
     ]  # fmt: skip
     assert page.startswith("# Ours against transformers") and page.count("\n## ") == 1
 

@@ -27,6 +27,12 @@ def test_a_batch_is_the_same_again():
     assert torch.equal(first.input_ids, again.input_ids) and torch.equal(first.labels, again.labels)
 
 
+def test_images_have_their_shape_and_labels_of_all_classes_are_possible():
+    first, again = (work.random_images(200, 4, 3) for _ in range(2))
+    assert first.images.shape == (200, 3, 4, 4) and first.labels.unique().tolist() == [0, 1, 2]
+    assert torch.equal(first.images, again.images) and torch.equal(first.labels, again.labels)
+
+
 def test_forward_leaves_no_graph_and_no_dropout_behind():
     model = sides.both(TINY["bert-base"]).ours.train()
     batch = work.random_batch(61, (5, 5), masked=True)
@@ -42,6 +48,14 @@ def test_operations_are_those_of_the_matrix_products():
         2 * 2 * 10 * 10 * 12
     )  # of a row and a layer: two products, a multiplication and an addition each
     assert work.forward_flops(pair.ours, batch) == 2 * 30 * weights + 3 * 2 * attention
+
+
+def test_operations_of_a_convolution_are_counted():
+    model = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 5, 3, padding=1), torch.nn.Flatten(), torch.nn.Linear(80, 7)
+    )
+    flops = 2 * 2 * (4 * 4 * 5 * 3 * 9 + 80 * 7)  # of two images: a multiplication and an addition each
+    assert work.forward_flops(model, work.random_images(2, 4, 7)) == flops
 
 
 def test_a_new_token_reads_all_weights_but_rows_of_tables():

@@ -63,7 +63,7 @@ SETTINGS = {
         "rates": [3e-4, 1e-3, 3e-3, 1e-2],
     },
 }
-NOTHING = 1e-8  # what is smaller counts as 0
+NOTHING = 1e-6  # what is smaller counts as 0
 STUDY = results.Study(
     "transfer/extraction",
     SETTINGS,
@@ -171,7 +171,7 @@ def features(source: str, task: str) -> dict[str, Tensor]:
     wanted = {"embeddings": three_ways, **names, "": all_tokens}
     found = extraction.extract(model, batches, wanted, cache=results.WORK / "features")
     places = torch.from_numpy(np.argsort(order))
-    # MiniLM's last norm switches two dimensions off: what is left of them, 1e-33, standardising would blow up.
+    # MiniLM's last norm switches three dimensions off: what is left of them, 1e-7, standardising would blow up.
     return {name: F.hardshrink(rows[places], NOTHING) for name, rows in found.items()}
 
 
@@ -489,13 +489,23 @@ def accuracy_of(found: LinearProbe, x: Tensor, y: np.ndarray) -> float:
 
 
 def trained(task: str, seed: int, n: int, layer: ClusterEmbedding, probe: LinearProbe, rate: float):
-    """Embedding and head trained on from the clusters and the probe; guesses on what is scored."""
+    """Embedding and head trained on from the clusters and the probe; guesses on what is scored.
+
+    Both in the probe's units, where a number's standard deviation is 1: rows of an assignment sum to one, so that
+    standardising the embeddings standardises what comes out, and one rate suits all.
+    """
     source = SETTINGS["clusters"]["source"]
     x = features(source, task)[layer_names(source, task)[-1]][:, 0]
     here, there = parts_of(task, seed, n)
     y = np.searchsorted(probe.classes, pool(task).labels[here])
     own = ClusterEmbedding(layer.centres, temperature=layer.temperature, lift=layer.lift)
-    model = nn.Sequential(own, probe.linear())
+    head = nn.Linear(*probe.weight.shape[::-1])
+    with torch.no_grad():
+        rows = (own.embedding.weight.double() - torch.from_numpy(probe.mean)) / torch.from_numpy(probe.scale)
+        own.embedding.weight.copy_(rows)
+        head.weight.copy_(torch.from_numpy(probe.weight))
+        head.bias.copy_(torch.from_numpy(probe.bias))
+    model = nn.Sequential(own, head)
     settings = SETTINGS["clusters"]
     config = TrainingConfig(
         epochs=settings["epochs"], batch_size=settings["batch_size"], learning_rate=rate, seed=seed

@@ -1,14 +1,45 @@
 """The random start against torch.nn.init on the same generator; the check of images by its messages."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
 
-from tlcourse.layers import check_images, start_convolutional
+from tlcourse.layers import check_images, in_fast_layout, start_convolutional
+from tlcourse.models.resnet import RESNET_18, RESNET_MINI, ResNet
+from tlcourse.models.vgg import VGG, VGG_11, VGG_MINI
 
 
 def generator():
     return torch.Generator().manual_seed(5)
+
+
+def test_without_gradients_images_are_laid_out_channels_last_and_stay_the_same():
+    images = torch.randn(2, 3, 4, 5)
+    assert in_fast_layout(images) is images
+    with torch.no_grad():
+        found = in_fast_layout(images)
+    assert found.is_contiguous(memory_format=torch.channels_last) and torch.equal(found, images)
+
+
+@pytest.mark.parametrize(
+    ("model", "plain"),
+    [((ResNet, RESNET_18), True), ((ResNet, RESNET_MINI), False), ((VGG, VGG_MINI), False)],
+)
+def test_maps_are_plain_in_training_on_photographs_and_channels_last_elsewhere(model, plain):
+    network = model[0](model[1])
+    images = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        assert network.maps(images).is_contiguous(memory_format=torch.channels_last)
+    maps = network.maps(images)
+    assert maps.is_contiguous() is plain
+    assert maps.is_contiguous(memory_format=torch.channels_last) is not plain
+
+
+def test_kernels_of_a_large_vgg_are_plain():
+    network = VGG(replace(VGG_11, hidden=(8,), num_classes=2))
+    assert all(parameter.is_contiguous() for parameter in network.parameters())
 
 
 @pytest.mark.parametrize("kernel", [(3, 3), (1, 5)])

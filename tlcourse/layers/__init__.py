@@ -28,7 +28,7 @@ from tlcourse.layers.encoder import (
     Trace,
     WordHead,
 )
-from tlcourse.layers.images import check_images, start_convolutional
+from tlcourse.layers.images import check_images, in_fast_layout, start_convolutional
 from tlcourse.layers.masks import causal_mask, check_ids, padding_mask
 from tlcourse.layers.patches import PatchEmbedding, patches
 
@@ -51,6 +51,7 @@ __all__ = [
     "check_ids",
     "check_images",
     "fused_attention",
+    "in_fast_layout",
     "layer_norm",
     "merge_heads",
     "padding_mask",

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tlcourse.layers import as_generator, check_images, start_convolutional
+from tlcourse.layers import as_generator, check_images, in_fast_layout, start_convolutional
 from tlcourse.weights import ImageClassifier
 
 NORM_TENSORS = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
@@ -109,6 +109,8 @@ class VGG(ImageClassifier):
                 n_in = width
             self.head = nn.Linear(n_in, config.num_classes)
         start_convolutional(self, as_generator(seed), linear_sd=0.01)
+        if config.stride >= 32:  # for photographs: a training step is faster so, see in_fast_layout
+            self.to(memory_format=torch.contiguous_format)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (B, L). Raises ValueError on another number of channels and on images smaller than the stride."""
@@ -124,7 +126,7 @@ class VGG(ImageClassifier):
         check_images(
             images, self.config.n_channels, self.config.stride, "enlarge them, or build a VGG(VGG_MINI)"
         )
-        x = images
+        x = in_fast_layout(images)
         for stage in self.stages:
             x = stage(x)
         return x

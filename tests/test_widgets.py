@@ -5,6 +5,7 @@ import io
 import os
 import re
 import shutil
+import wave
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import matplotlib
 matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -65,6 +67,13 @@ def two_questions(id="small-quiz"):
             ),
         ],
     )
+
+
+TONE = 0.9 * np.sin(np.arange(4000) / 5)  # half a second
+
+
+def players(id="tones"):
+    return widgets.sounds([TONE, -TONE / 2], ["loud", "half <as> loud"], rate=8000, id=id, title="Two tones")
 
 
 class Structure(HTMLParser):
@@ -128,30 +137,48 @@ def test_slider_takes_figures_and_axes_at_their_own_size_and_closes_them():
     assert again._repr_html_() == made._repr_html_()
 
 
-@pytest.mark.parametrize("make", [slider, two_questions, lambda: widgets.quiz("q", QUIZ)])
+def test_players_are_named_by_their_labels_and_hold_the_waveforms():
+    structure = Structure(players()._repr_html_())
+    assert structure.open == []
+    names = {p["id"] for p in structure.all("p") if "id" in p}
+    assert [audio["aria-labelledby"] for audio in structure.all("audio")] == ["tones-1", "tones-2"]
+    assert names == {"tones-1", "tones-2"}
+    for audio, waveform in zip(structure.all("audio"), (TONE, -TONE / 2), strict=True):
+        assert "controls" in audio and "autoplay" not in audio
+        kind, data = audio["src"].split(",")
+        with wave.open(io.BytesIO(base64.b64decode(data))) as file:
+            samples = np.frombuffer(file.readframes(file.getnframes()), "<i2")
+            form = (file.getnchannels(), file.getsampwidth(), file.getframerate())
+        assert (kind, form) == ("data:audio/wav;base64", (1, 2, 8000))
+        assert np.abs(samples / 32767 - waveform).max() <= 0.5 / 32767  # half a step
+
+
+@pytest.mark.parametrize("make", [slider, players, two_questions, lambda: widgets.quiz("q", QUIZ)])
 def test_html_is_the_same_each_time_and_reaches_for_nothing_outside(make):
     html = make()._repr_html_()
     assert html == make()._repr_html_()
-    assert not re.search(r"https?:|//[a-z]|@import|\bfetch\(|XMLHttpRequest", html)
-    assert len(re.sub('base64,[^"]*', "", html)) < 16_000
+    text = re.sub('base64,[^"]*', "", html)
+    assert not re.search(r"https?:|//[a-z]|@import|\bfetch\(|XMLHttpRequest", text)
+    assert len(text) < 16_000
 
 
-@pytest.mark.parametrize("make", [slider, two_questions])
-def test_html_without_images_equals_on_another_machine(make):
-    """What is compared of a stored output, once the images are taken out by this pattern, is plain text."""
-    html = re.sub(r"data:image/png;base64,[A-Za-z0-9+/=]+", "PNG", make()._repr_html_())
+@pytest.mark.parametrize("make", [slider, players, two_questions])
+def test_html_without_images_and_sounds_equals_on_another_machine(make):
+    """What is compared of a stored output, once these are taken out by this pattern, is plain text."""
+    html = re.sub(r"data:(image/png|audio/wav);base64,[A-Za-z0-9+/=]+", "DATA", make()._repr_html_())
     assert all(len(line) < 400 for line in html.splitlines())
 
 
 def test_every_control_keeps_its_keys_from_jupyterlab():
-    for made in (slider(), two_questions()):
+    for made in (slider(), players(), two_questions()):
         structure = Structure(made._repr_html_())
-        controls = structure.all("input") + structure.all("button")
+        controls = [each for tag in ("input", "button", "audio") for each in structure.all(tag)]
         assert controls and all(control["data-lm-suppress-shortcuts"] == "true" for control in controls)
 
 
 def test_text_forms_name_the_widgets():
     assert repr(slider()) == "<slider 'weights': 3 frames, 'none' to 'all <of> it'>"
+    assert repr(players()) == "<players 'tones': 'loud', 'half <as> loud'>"
     assert repr(two_questions()) == "<quiz 'small-quiz': 2 questions>"
 
 
@@ -209,6 +236,20 @@ GOOD = (Option("a", "because"), Option("b", "since", right=True))
         ),
         (lambda: slider(id="My slider"), "widget id 'My slider': use lower-case letters"),
         (lambda: slider(id='x"><script>'), "widget id"),
+        (lambda: players(id="1"), "widget id '1'"),
+        (lambda: widgets.sounds([], [], rate=8000, id="x", title="t"), "0 waveforms and 0 labels"),
+        (
+            lambda: widgets.sounds([TONE], ["a", "b"], rate=8000, id="x", title="t"),
+            "1 waveforms and 2 labels",
+        ),
+        (lambda: widgets.sounds([TONE], [""], rate=8000, id="x", title="t"), "an empty text among"),
+        (
+            lambda: widgets.sounds([TONE, 2 * TONE], ["a", "b"], rate=8000, id="x", title="t"),
+            r"players 'x', sound 1 has shape \(4000,\) and samples up to 1.8; give one row of numbers in −1…1",
+        ),
+        (lambda: widgets.sounds([TONE[:, None]], ["a"], rate=8000, id="x", title="t"), r"shape \(4000, 1\)"),
+        (lambda: widgets.sounds([TONE[:0]], ["a"], rate=8000, id="x", title="t"), r"shape \(0,\)"),
+        (lambda: widgets.sounds([TONE * np.nan], ["a"], rate=8000, id="x", title="t"), "samples up to nan"),
         (lambda: widgets.quiz("1", [Question("q", GOOD)]), "widget id '1'"),
         (lambda: widgets.quiz("q", []), "quiz 'q' has no questions; give at least one"),
         (lambda: Question("", GOOD), "question '' has an empty text"),
@@ -318,6 +359,19 @@ def test_slider_moves_by_mouse(browser, tmp_path):
 
 
 @pytest.mark.browser
+def test_a_sound_plays_when_asked_by_keyboard_and_not_before(browser, tmp_path):
+    with opened(browser, tmp_path, players()) as page:
+        page.keyboard.press("Tab")
+        first, second = page.locator("audio").all()
+        assert first.evaluate("e => e === document.activeElement")
+        page.wait_for_function("() => [...document.querySelectorAll('audio')].every(a => a.duration === 0.5)")
+        assert first.evaluate("a => a.paused && a.currentTime === 0")
+        page.keyboard.press("Space")
+        page.wait_for_function("() => document.querySelector('audio').currentTime > 0.2")
+        assert second.evaluate("a => a.paused && a.currentTime === 0")
+
+
+@pytest.mark.browser
 def test_two_sliders_and_a_quiz_on_one_page_do_not_disturb_each_other(browser, tmp_path):
     with opened(
         browser, tmp_path, slider(), two_questions(), slider("other", 4), two_questions("second")
@@ -421,12 +475,14 @@ def test_without_scripts_the_first_image_and_the_answers_are_there(browser, tmp_
 def test_widgets_pass_axe_and_never_scroll_sideways(browser, tmp_path, theme, width, styled):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
     styles = tuple(site_styles()) if styled else ()
-    made = (slider(), widgets.quiz("chapter", QUIZ))
+    made = (slider(), players(), widgets.quiz("chapter", QUIZ))
     with opened(browser, tmp_path, *made, theme=theme, width=width, styles=styles) as page:
         for group in page.get_by_role("group").all():
             group.locator("input").first.check()
             group.get_by_role("button").click()
         assert page.locator(".tl-score").inner_text() != ""
         assert page.evaluate("document.documentElement.scrollWidth") <= width
-        found = axe.run(page).response["violations"]
+        found = axe.run(page, options={"preload": False}).response[
+            "violations"
+        ]  # it would wait for the sounds
         assert [(v["id"], v["nodes"][0]["html"]) for v in found] == []

@@ -10,6 +10,7 @@ import base64
 import io
 import re
 import struct
+import wave
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from html import escape
 from typing import Any
 
 import matplotlib.pyplot as plt
+import numpy as np
 
 MAX_FRAMES = 12
 
@@ -184,6 +186,35 @@ aria-labelledby="{id}-title" aria-valuetext="{escape(labels[0])}">
     return Widget(html, f"<slider {id!r}: {len(pngs)} frames, {labels[0]!r} to {labels[-1]!r}>")
 
 
+def sounds(waveforms: Sequence[Any], labels: Sequence[str], *, rate: int, id: str, title: str) -> Widget:
+    """A player for each sound under its label, operated by mouse, touch or keyboard; none begins by itself.
+
+    waveforms: each (n,) numbers in −1…1, stored as WAV of 16 bits a sample. labels: what each player plays. rate:
+    samples a second. id: unique on the page. title: what is to be compared. Raises ValueError on a wrong number of
+    sounds, on a waveform of another shape or beyond ±1, on empty text.
+    """
+    _check_id(id)
+    if len(waveforms) != len(labels) or not len(labels):
+        raise ValueError(
+            f"players {id!r} have {len(waveforms)} waveforms and {len(labels)} labels; "
+            "give a label for each of at least one"
+        )
+    _check_texts(f"players {id!r}", [title, *labels])
+    files = [_wav(waveform, rate, f"players {id!r}, sound {n}") for n, waveform in enumerate(waveforms)]
+    players = "\n".join(
+        f'<p id="{id}-{n}" style="margin:.5rem 0 .25rem">{escape(label)}</p>\n'
+        f'<audio {_KEYS} controls aria-labelledby="{id}-{n}" style="display:block;width:100%;max-width:24rem" '
+        f'src="data:audio/wav;base64,{base64.b64encode(file).decode()}"></audio>'
+        for n, (file, label) in enumerate(zip(files, labels, strict=True), 1)
+    )
+    html = f"""{_STYLE}
+<div class="tl-widget" data-tl-sounds="{id}">
+<p class="tl-title">{escape(title)}</p>
+{players}
+</div>"""
+    return Widget(html, f"<players {id!r}: {', '.join(map(repr, labels))}>")
+
+
 def quiz(id: str, questions: Sequence[Question]) -> Widget:
     """Questions with radio buttons; a button tells why the chosen answer is right, or what is wrong with it.
 
@@ -250,6 +281,23 @@ def _png(image: Any) -> bytes:
     with plt.rc_context({"savefig.bbox": None}):
         figure.savefig(buffer, format="png", dpi=figure.dpi, metadata={"Software": None})
     plt.close(figure)
+    return buffer.getvalue()
+
+
+def _wav(waveform: Any, rate: int, where: str) -> bytes:
+    """One channel, 16 bits a sample."""
+    samples = np.asarray(waveform, dtype=np.float64)
+    if samples.ndim != 1 or not len(samples) or not (np.abs(samples) <= 1).all():
+        raise ValueError(
+            f"{where} has shape {samples.shape} and samples up to {np.abs(samples).max(initial=0):.4g}; "
+            "give one row of numbers in −1…1"
+        )
+    buffer = io.BytesIO()
+    with wave.open(buffer, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(rate)
+        file.writeframes(np.rint(32767 * samples).astype("<i2").tobytes())
     return buffer.getvalue()
 
 

@@ -1,6 +1,7 @@
 """Jobs of a stored experiment, run again and compared, on a small study of its own."""
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -99,6 +100,46 @@ def test_a_field_too_few_or_of_another_kind_is_found_wherever_it_is(toy):
     assert places({"a": {"seconds": 1}}, {"a": {"seconds": 2}}) == []
 
 
+def test_what_is_no_number_is_the_same_only_as_itself():
+    def found(stored, fresh):
+        return [(c.size, c.close) for c in again.changes({"a": stored}, {"a": fresh})]
+
+    assert found(math.nan, math.nan) == found(0.0, -0.0) == found(math.inf, math.inf) == []
+    for stored, fresh in [(math.nan, 1.0), (1, math.nan), (math.inf, 1.0), (math.inf, -math.inf)]:
+        assert found(stored, fresh) == [(1.0, False)]
+    assert found(0, 0.5) == [(1.0, False)]
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "some"])
+def test_less_than_one_job_is_refused(toy, capsys, number):
+    with pytest.raises(SystemExit, match="2"):
+        again.main(["toy", f"--jobs={number}"])
+    assert f"{number} jobs compare nothing; give a number from 1" in capsys.readouterr().err
+
+
+def test_results_of_another_recipe_are_not_compared(toy, capsys):
+    script = toy.with_name("toy.py")
+    script.write_text(SCRIPT.replace("number**2", "number**3"))
+    assert again.main(["toy"]) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err == "toy: script, settings or assets changed since; run: make experiment NAME=toy\n"
+
+
+def test_a_job_with_other_arguments_than_the_stored_ones_is_not_compared(toy, capsys):
+    script = toy.with_name("toy.py")
+    # in main, which is no part of the recipe
+    script.write_text(SCRIPT.replace('{"number": best}', '{"number": best + 1}'))
+    assert again.main(["toy"]) == 2
+    assert "toy: best is stored with other arguments; run: make" in capsys.readouterr().err
+
+
+def test_a_fault_of_the_script_is_not_told_as_missing_results(toy):
+    toy.with_name("toy.py").write_text(SCRIPT.replace("best=best", 'best=tuning["tune 4"]'))
+    with pytest.raises(KeyError, match="tune 4"):
+        again.main(["toy"])
+
+
 def test_an_experiment_without_results_names_the_command(toy, capsys):
     assert again.main(["absent"]) == 2
     assert "make experiment NAME=absent" in capsys.readouterr().err
@@ -120,7 +161,5 @@ def stored_experiments():
 @pytest.mark.assets
 @pytest.mark.parametrize("name", stored_experiments())
 def test_every_stored_experiment_can_be_run_again_from_its_own_records(name):
-    study = again.all_jobs(name)
+    study = again.all_jobs(name)  # which asks for the same recipe and the same arguments
     assert set(study.jobs) == set(study.stored)
-    arguments = {key: json.loads(json.dumps(kw)) for key, (_, kw) in study.jobs.items()}
-    assert arguments == {key: record["arguments"] for key, record in study.stored.items()}

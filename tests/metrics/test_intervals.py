@@ -277,6 +277,18 @@ def test_seeds_and_groups_equals_a_slow_loop(rng):
     assert ends(found) == pytest.approx(slow, abs=0.08 * (slow[1] - slow[0]))
 
 
+def test_resamples_drawn_in_portions_are_each_used_once(monkeypatch):
+    monkeypatch.setattr(intervals, "_CHUNK", 30)  # ten resamples of three groups
+    scores, groups = np.array([[0.0, 1.0, 5.0], [2.0, 9.0, 4.0]]), [[0, 1, 2]] * 2
+    generator, means = np.random.default_rng(7), []
+    for n in [10] * 10 + [5]:
+        seeds = generator.multinomial(2, [1 / 2] * 2, size=n) / 2  # (n, seeds)
+        means += list(((seeds @ scores) * generator.multinomial(3, [1 / 3] * 3, size=n) / 3).sum(1))
+    found = seeds_and_groups_bootstrap(scores, groups, n_resamples=105, level=0.5, seed=7)
+    assert ends(found) == pytest.approx(np.quantile(means, [0.25, 0.75]))
+    assert found == seeds_and_groups_bootstrap(scores, groups, n_resamples=105, level=0.5, seed=7)
+
+
 def test_seeds_that_agree_on_the_same_groups_leave_the_grouped_bootstrap(rng):
     scores, groups = grouped_scores(rng)
     found = seeds_and_groups_bootstrap([scores] * 5, [groups] * 5, n_resamples=20000)

@@ -482,7 +482,6 @@ def test_widgets_pass_axe_and_never_scroll_sideways(browser, tmp_path, theme, wi
             group.get_by_role("button").click()
         assert page.locator(".tl-score").inner_text() != ""
         assert page.evaluate("document.documentElement.scrollWidth") <= width
-        found = axe.run(page, options={"preload": False}).response[
-            "violations"
-        ]  # it would wait for the sounds
+        found = axe.run(page, options={"preload": False})  # else it waits for the sounds
+        found = found.response["violations"]
         assert [(v["id"], v["nodes"][0]["html"]) for v in found] == []

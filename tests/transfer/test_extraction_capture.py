@@ -14,6 +14,7 @@ from tlcourse.transfer.extraction import (
     part,
     unchanged,
 )
+from tlcourse.transfer.extraction.guard import checksum
 
 
 def seeded(seed=0):
@@ -302,6 +303,31 @@ class Restless(nn.Module):
         if self.learns:
             self.layer.weight.data.add_(1)
         return self.layer(x)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.float64, torch.int8, torch.complex64])
+def test_a_checksum_tells_of_every_value_that_moved(dtype):
+    values = (torch.arange(50_000) % 100).to(dtype)
+    before = checksum(values)
+    assert checksum(values.clone()) == before
+    assert checksum(values.reshape(500, 100)) != before  # another shape
+    assert checksum(values.reshape(100, 500).t()) == checksum(values.reshape(100, 500).t().contiguous())
+    for at in (0, 1023, 1024, 4096, 49_151, 49_152, 49_999):  # ends of rows, and what no row holds
+        moved = values.clone()
+        moved[at] += 1
+        assert checksum(moved) != before
+    exchanged = values.clone()
+    exchanged[[7, 8]] = exchanged[[8, 7]]  # the sum of the row stays
+    assert checksum(exchanged) != before
+    assert checksum(values[1:44_000]) == checksum(
+        values[1:44_000].clone()
+    )  # begins between two words of 32 bits
+
+
+def test_a_checksum_tells_types_apart_and_takes_what_is_empty():
+    zeros = torch.zeros(4096)
+    assert checksum(zeros) != checksum(zeros.int())
+    assert checksum(zeros[:0]) == checksum(torch.zeros(0)) != checksum(torch.zeros(()))
 
 
 def test_a_model_that_moves_its_buffers_is_named_and_put_back():

@@ -42,10 +42,10 @@ def extract(
     for a model that changes itself; CacheError for an entry written for something else; OSError on a full disk.
     """
     extractor = FeatureExtractor(model, layers, forward=forward)
-    with unchanged(model) as tensors:
+    with unchanged(model):
         if cache is None:
             return _in_memory(extractor, batches)
-        return _cached(extractor, batches, tensors, Path(cache))
+        return _cached(extractor, batches, Path(cache))
 
 
 def _in_memory(extractor: FeatureExtractor, batches: Iterable[Any]) -> dict[str, Tensor]:
@@ -56,9 +56,7 @@ def _in_memory(extractor: FeatureExtractor, batches: Iterable[Any]) -> dict[str,
     return {name: torch.cat(chunks.pop(name)) for name in list(chunks)}
 
 
-def _cached(
-    extractor: FeatureExtractor, batches: Iterable[Any], tensors: dict[str, str], folder: Path
-) -> dict[str, Tensor]:
+def _cached(extractor: FeatureExtractor, batches: Iterable[Any], folder: Path) -> dict[str, Tensor]:
     if isinstance(batches, Iterator):
         raise ValueError(
             f"batches is a {type(batches).__name__}, which can be read only once; with a cache give a list or a "
@@ -69,7 +67,7 @@ def _cached(
         first = last if first is None else first
         inputs.append(digest(last))
     facts = {
-        "model": digest(repr(extractor.model), tensors),
+        "model": digest(extractor.model),
         "layers": digest(extractor.reduces, extractor.forward),
         "inputs": digest(inputs),
     }

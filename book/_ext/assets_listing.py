@@ -63,6 +63,8 @@ def read(card: weights.Card) -> str:
     """How much the network saw, in its own units."""
     if card.model == "ResNet":
         return f"{card.tokens:,} images"
+    if card.model.endswith("Autoencoder"):
+        return f"{card.tokens:,} items"
     return f"{card.tokens / 1e6:,.1f} million tokens"
 
 

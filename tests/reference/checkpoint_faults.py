@@ -9,6 +9,8 @@ import transformers
 from safetensors.torch import load_file
 
 from tests.reference.encoder_pairs import error
+from tlcourse import results
+from tlcourse.models import autoencoder
 from tlcourse.models.resnet import ResNet
 from tlcourse.tokenizers import ByteLevelBPE, WordPiece
 from tlcourse.weights import WeightsError, content_hash
@@ -32,7 +34,24 @@ def faults(folder, root):
         found.append(f"{folder.name}: its recipe {card.script} does not exist")
     if found or card.model == "ResNet":
         return found or image_disagreements(folder)
+    if json.loads((folder / "config.json").read_text())["model_type"] == "autoencoder":
+        reads_text = (folder / "vocab.txt").is_file()
+        return [*(tokenizer_faults(folder) if reads_text else []), *changed_answers(folder, card)]
     return [*tokenizer_faults(folder), *disagreements(folder, card)]
+
+
+def changed_answers(folder, card):
+    """Of an autoencoder, which no peer library opens: whether it answers as it did when it was stored."""
+    study = results.load(card.script.removeprefix("experiments/").removesuffix(".py"))
+    (stored,) = study.select(name=card.name)
+    model = getattr(autoencoder, card.model).from_pretrained(folder)
+    now = results.load_script(results.SCRIPTS.parent / card.script).answer(model)
+    off = error(torch.tensor(now), torch.tensor(stored["answer"]))
+    return (
+        []
+        if off <= 1e-5
+        else [f"{folder.name}: its answers differ from those when it was stored by {off:.1e}"]
+    )
 
 
 def tokenizer_faults(folder):

@@ -269,7 +269,10 @@ def test_checkpoints_are_listed_with_their_cards_and_what_was_measured(page, tmp
     assert "from_pretrained(&quot;bert-mini&quot;)" in re.sub(r"</?span[^>]*>", "", html)
 
 
-def test_of_a_network_of_images_are_listed_the_images_it_saw_and_short_times(page, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("model", "saw"), [("ResNet", "images"), ("MaskedAutoencoder", "items")])
+def test_of_a_network_of_no_text_is_listed_what_it_saw_and_short_times(
+    page, tmp_path, monkeypatch, model, saw
+):
     from tests.test_weights_card import CARD
     from tlcourse.weights import card, content_hash, shipped
 
@@ -277,13 +280,13 @@ def test_of_a_network_of_images_are_listed_the_images_it_saw_and_short_times(pag
     folder.mkdir(parents=True)
     (folder / "model.safetensors").write_bytes(b"x")
     digest = content_hash(folder / "model.safetensors")
-    facts = {"name": "zoo-tiny", "model": "ResNet", "tokens": 57_600, "seconds": 119.4, "cpu_seconds": 90.0}
+    facts = {"name": "zoo-tiny", "model": model, "tokens": 57_600, "seconds": 119.4, "cpu_seconds": 90.0}
     card.write_card(folder, replace(CARD, sha256=digest, **facts))
     monkeypatch.setattr(shipped, "home", lambda: tmp_path / "checkpoints")
     warnings, html = page("# Data\n\n```{checkpoints}\n```\n")
     text = re.sub(r"<[^>]+>", "", html).replace("\n", " ")
     assert warnings == ""
-    assert "1,000 steps, 57,600 images, 1.5 core-minutes" in text
+    assert f"1,000 steps, 57,600 {saw}, 1.5 core-minutes" in text
     assert "119 seconds on" in text
 
 

@@ -42,8 +42,9 @@ class Card:
 
     name: its folder's, such as "bert-mini". model: the class that opens it, "BertForPreTraining". command: makes it
     again, "make experiment NAME=pretrained/checkpoints". steps: of the optimiser; tokens: read by the model, padding
-    left out, or images that it saw. seconds: by the clock; cpu_seconds: of all threads. metrics: what was measured on
-    held-out data, each under a name that says what and in which unit. environment: `runtime.environment()` of the run.
+    left out, or images, clips, videos or whole sentences that it saw. seconds: by the clock; cpu_seconds: of all
+    threads. metrics: what was measured on held-out data, each under a name that says what and in which unit.
+    environment: `runtime.environment()` of the run.
     good_for and not_good_for: sentences. sha256: of model.safetensors; `weights.export` fills it in.
     Raises ValueError, naming card and field, on anything empty, negative or not finite.
     """

@@ -60,6 +60,11 @@ class Autoencoder(nn.Module):
         raise ValueError(f"{type(config).__name__} is the configuration of no modality; known are {names}")
 
     @property
+    def config(self) -> Any:
+        """The configuration of its modality; parts of one's own may have none (AttributeError)."""
+        return self.decoder.config
+
+    @property
     def n_latent(self) -> int:
         return self.decoder.n_latent
 

@@ -62,9 +62,13 @@ def generate(
     tokens = torch.cat([input_ids, input_ids.new_zeros(n_rows, max_new_tokens)], 1)  # (B, T + new)
     ended = torch.zeros(n_rows, dtype=torch.bool, device=tokens.device)
     with torch.inference_mode(), _evaluating(model):
-        head = output_layer(model, n_rows)
+        head = None
         steps = _last_states(model, tokens, length, positions, padding)
         for step, last in enumerate(steps):
+            if (
+                head is None
+            ):  # it may hold a copy of the table; by now what reading the prompt took is free again
+                head = output_layer(model, n_rows)
             logits = head(last)  # (B, V): of the last position alone, the others are not asked
             chosen = _choose(
                 logits, temperature, top_k, top_p, None if uniforms is None else uniforms[:, step]
@@ -90,13 +94,15 @@ def _last_states(
     hidden = model.run(tokens[:, :length], positions, prompt_mask(padding, length), cache)  # (B, T, D)
     seen = None
     if padding is None:
-        yield hidden[:, -1]
+        states = hidden[:, -1].clone()
     else:
         kept = padding[:, 0, 0]  # (B, T)
         last = (kept * torch.arange(length, device=kept.device)).amax(-1, keepdim=True)  # (B, 1)
-        yield hidden.gather(1, last[..., None].expand(-1, -1, hidden.shape[-1]))[:, 0]
+        states = hidden.gather(1, last[..., None].expand(-1, -1, hidden.shape[-1]))[:, 0]
         positions = positions[:, -1:]  # (B, 1): padding behind the last token does not count on
         seen = F.pad(padding, (0, end - length), value=True)  # (B, 1, 1, T + new)
+    del hidden  # every token of the prompt has states in it
+    yield states
     read = next_states(model, cache)
     for column in range(length, end - 1):
         positions = slice(column, column + 1) if seen is None else positions + 1

@@ -95,6 +95,22 @@ def test_what_was_changed_in_a_model_is_heard_in_its_text(change, n_rows):
     assert torch.equal(ours.generate(prompt, 12, temperature=0), text) and not torch.equal(text, plain)
 
 
+@pytest.mark.parametrize("n_rows", [1, 3])
+def test_a_hook_of_all_modules_is_called_for_each_token(n_rows):
+    ours, called = model(TINY), []
+    prompt = torch.randint(101, (n_rows, 5), generator=torch.Generator().manual_seed(1))
+    text = ours.generate(prompt, 6, temperature=0)
+    handle = nn.modules.module.register_module_forward_hook(
+        lambda module, args, y: called.append(type(module))
+    )
+    try:
+        assert torch.equal(ours.generate(prompt, 6, temperature=0), text)
+    finally:
+        handle.remove()
+    assert called.count(type(ours.blocks[0])) == 6 * len(ours.blocks)
+    assert called.count(nn.Linear) == 6 * (1 + 4 * len(ours.blocks))  # the output layer, and four in a block
+
+
 def test_a_subclass_of_the_network_is_asked_itself():
     class Other(GPT2):
         def run(self, *args):
@@ -115,6 +131,14 @@ def test_the_output_layer_for_few_rows_gives_the_same_logits(monkeypatch, n_rows
         states = torch.randn(n_rows, 24, generator=torch.Generator().manual_seed(0))
         logits, expected = decoding.output_layer(ours, n_rows)(states), ours.head(states)
         assert logits.shape == expected.shape and error(logits, expected) <= 1e-5
+
+
+def test_a_small_table_is_laid_out_anew_for_one_row_and_packed_for_a_few():
+    ours = model(TINY)
+    assert decoding.output_layer(ours, 1) is not ours.head
+    for n_rows in (2, 8):
+        assert (decoding.output_layer(ours, n_rows) is not ours.head) == decoding._packs()
+    assert decoding.output_layer(ours, 9) is ours.head
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])

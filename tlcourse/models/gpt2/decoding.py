@@ -42,8 +42,9 @@ def is_plain(model: GPT2) -> bool:
 
 
 def _calls_nothing_else(part: nn.Module) -> bool:
-    """Whether calling a module runs the forward of its class and no hook."""
-    return not (part._forward_hooks or part._forward_pre_hooks or "forward" in vars(part))
+    """Whether calling a module runs the forward of its class and no hook, of its own or of all modules."""
+    of_all = getattr(torch.nn.modules.module, "_has_any_global_hook", dict)()
+    return not (of_all or part._forward_hooks or part._forward_pre_hooks or "forward" in vars(part))
 
 
 def _in_one_loop(model: GPT2, cache: KeyValueCache) -> Step:

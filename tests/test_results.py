@@ -33,6 +33,10 @@ def double(number: int) -> dict:
     return {"task": "toy", "seed": number, "value": SETTINGS["factor"] * number}
 
 
+def total(numbers: tuple) -> dict:
+    return double(sum(numbers))
+
+
 def several(number: int) -> dict:
     return {"runs": [{"seed": n, "v": n} for n in reversed(range(number))]}
 
@@ -163,6 +167,11 @@ def test_a_study_goes_on_from_its_results_file_in_a_fresh_clone(toy, monkeypatch
     monkeypatch.setattr(results, "WORK", tmp_path / "another")
     assert toy.study.run(toy.module.plan(), say=silent) == records
     assert len(toy.calls.read_text().split()) == 3
+    job = {"total": (toy.module.total, {"numbers": (1, 2)})}  # a tuple, which a file holds as a list
+    toy.study.write(toy.study.run(job, say=silent))
+    monkeypatch.setattr(results, "WORK", tmp_path / "a third")
+    assert toy.study.run(job, say=silent)["total"]["value"] == 6
+    assert len(toy.calls.read_text().split()) == 4
     other = {"double 1": (toy.module.double, {"number": 4})}
     assert toy.study.run(other, say=silent)["double 1"]["value"] == 8
 

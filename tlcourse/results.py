@@ -106,7 +106,10 @@ class Study:
         kept.mkdir(parents=True, exist_ok=True)
         places = {key: kept / f"{digest(recipe, key, kw)[:24]}.json" for key, (_, kw) in jobs.items()}
         for key, record in self._stored(recipe).items():
-            if key in jobs and record["arguments"] == jobs[key][1] and not places[key].exists():
+            if key not in jobs or places[key].exists():
+                continue
+            wanted = json.loads(json.dumps(jobs[key][1]))  # tuples are lists in a file
+            if record["arguments"] == wanted:
                 _write(places[key], record)
         todo = {key: jobs[key] for key, place in places.items() if not place.exists()}
         say(f"{self.name}: {len(jobs)} jobs, {len(jobs) - len(todo)} done before")

@@ -31,7 +31,7 @@ def test_evidence_at_the_returned_precisions_is_the_returned_evidence():
     rng = np.random.default_rng(1)
     features = rng.normal(size=(20, 6)) * 3
     targets = features @ rng.normal(size=(6, 4)) * 0.1 + rng.normal(size=(20, 4))
-    found = max_evidence(features, targets)
+    found = max_evidence(features, targets=targets)
     assert found.nats.shape == found.alpha.shape == found.beta.shape == (4,)
     for k in range(4):
         a, b = np.log(found.alpha[k]), np.log(found.beta[k])
@@ -44,7 +44,7 @@ def test_evidence_at_the_returned_precisions_is_the_returned_evidence():
 def test_the_published_iteration_stops_short_where_features_outnumber_samples_and_never_goes_beyond(signal):
     features, labels = data(40, 200, signal=signal)
     columns = np.eye(3)[labels]
-    found = max_evidence(features, columns).nats
+    found = max_evidence(features, targets=columns).nats
     published = np.array([reference.fixed_point_evidence(features, y) for y in columns.T])
     assert (published < found + 1e-9).all()
     assert logme(features, labels) - published.mean() > 0.01
@@ -56,7 +56,7 @@ def test_one_orthogonal_direction_equals_the_closed_form():
     feature = np.array([[1.0], [1.0], [1.0], [1.0]])
     across = np.array([1.0, -1.0, 0.5, -0.5])
     y = 1.5 * feature[:, 0] + across * np.sqrt(3 / np.square(across).sum())
-    found = max_evidence(feature, y)
+    found = max_evidence(feature, targets=y)
     nats = -0.5 * (np.log(2 * np.pi) + 1 + np.log(9) / 4)
     assert found.nats[0] == pytest.approx(nats, rel=1e-12)
     assert found.beta[0] == pytest.approx(1, rel=1e-6)
@@ -93,7 +93,8 @@ def test_of_two_maxima_the_higher_is_taken_also_where_they_are_nearly_equal():
     for factor in (0.3, 0.99, 0.999, 1.001, 1.01, 3.0):
         first, second = heights(low * factor)
         assert (first > second) == (factor > 1)
-        found = max_evidence(*two_maxima(low * factor)).nats[0]
+        x, y = two_maxima(low * factor)
+        found = max_evidence(x, targets=y).nats[0]
         assert found == pytest.approx(max(first, second), abs=1e-6)  # of the scan's step
     assert abs(np.diff(heights(low * 1.001))[0]) > 1e-4  # more than that tolerance
 
@@ -105,7 +106,7 @@ def test_features_that_do_not_help_leave_the_evidence_of_noise_alone():
         np.zeros((4, 3)),
         np.array([[1.0], [1.0], [0.0], [0.0]]),
     ):  # the second at right angles to y
-        found = max_evidence(features, y)
+        found = max_evidence(features, targets=y)
         assert found.nats[0] == pytest.approx(noise, rel=1e-14)
         assert found.alpha[0] == np.inf
         assert found.beta[0] == pytest.approx(1 / np.square(y).mean(), rel=1e-14)
@@ -115,11 +116,11 @@ def test_the_noise_free_end_is_reached_where_features_as_many_as_samples_explain
     rng = np.random.default_rng(3)
     features = rng.normal(size=(6, 40))
     y = features @ rng.normal(size=40)
-    found = max_evidence(features, y)
+    found = max_evidence(features, targets=y)
     gram = features @ features.T  # y ~ N(0, G/α), whose best α has a closed form
     weights = y @ np.linalg.solve(gram, y) / 6
     nats = -0.5 * (np.log(2 * np.pi) + 1 + np.log(weights) + np.linalg.slogdet(gram)[1] / 6)
-    noisy = max_evidence(features, y + rng.normal(size=6) * 30)
+    noisy = max_evidence(features, targets=y + rng.normal(size=6) * 30)
     assert found.beta[0] == np.inf
     assert found.nats[0] == pytest.approx(nats, rel=1e-12)
     assert found.alpha[0] == pytest.approx(1 / weights, rel=1e-12)
@@ -129,7 +130,7 @@ def test_the_noise_free_end_is_reached_where_features_as_many_as_samples_explain
 def test_labels_that_fewer_features_than_samples_give_exactly_have_no_largest_evidence():
     labels = np.array([0, 1, 2] * 5)
     assert logme(np.eye(3)[labels], labels) == np.inf
-    found = max_evidence(2 * np.eye(3)[labels], np.eye(3)[labels][:, 0])
+    found = max_evidence(2 * np.eye(3)[labels], targets=np.eye(3)[labels][:, 0])
     assert found.beta[0] == np.inf
     assert found.alpha[0] == pytest.approx(60, rel=1e-12)  # 1/α = z²/σ²/N = 5/20/15
 
@@ -137,10 +138,10 @@ def test_labels_that_fewer_features_than_samples_give_exactly_have_no_largest_ev
 def test_columns_are_independent_and_logme_is_their_mean():
     features, labels = data(30, 8)
     one_hot = np.eye(3)[labels]
-    found = max_evidence(features, one_hot).nats
+    found = max_evidence(features, targets=one_hot).nats
     assert logme(features, labels) == pytest.approx(found.mean(), rel=1e-15)
     for k in range(3):
-        assert max_evidence(features, one_hot[:, k]).nats[0] == pytest.approx(found[k], rel=1e-12)
+        assert max_evidence(features, targets=one_hot[:, k]).nats[0] == pytest.approx(found[k], rel=1e-12)
 
 
 @pytest.mark.parametrize(("n", "d"), [(30, 6), (10, 25)])
@@ -167,7 +168,7 @@ def test_repeated_and_empty_features_change_the_evidence_as_the_scale_of_one_fea
 def test_the_scale_of_a_target_moves_its_evidence_by_its_logarithm(scale):
     features, _ = data(20, 4)
     y = features @ np.ones(4) + np.random.default_rng(0).normal(size=20)
-    found, scaled = max_evidence(features, y), max_evidence(features, scale * y)
+    found, scaled = max_evidence(features, targets=y), max_evidence(features, targets=scale * y)
     assert scaled.nats == pytest.approx(found.nats - np.log(scale), rel=1e-12)
     assert scaled.alpha == pytest.approx(found.alpha / scale**2, rel=1e-5)  # flat at the maximum
     assert scaled.beta == pytest.approx(found.beta / scale**2, rel=1e-5)
@@ -187,4 +188,4 @@ def test_the_scale_of_a_target_moves_its_evidence_by_its_logarithm(scale):
 )
 def test_bad_targets_are_named(targets, text):
     with pytest.raises(ValueError, match=text):
-        max_evidence(np.eye(4, 2), targets)
+        max_evidence(np.eye(4, 2), targets=targets)

@@ -31,7 +31,7 @@ OF_LABELS = {
 }
 OF_MATRICES = {
     "logme": (lambda x: logme(x, LABELS), "features"),
-    "max_evidence": (lambda x: max_evidence(x, X), "features"),
+    "max_evidence": (lambda x: max_evidence(x, targets=X), "features"),
     "h_score": (lambda x: h_score(x, LABELS), "features"),
     "leep": (lambda x: leep(x, LABELS), "source_probabilities"),
     "linear_cka": (lambda x: linear_cka(X, x), "y"),

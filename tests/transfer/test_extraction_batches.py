@@ -44,10 +44,10 @@ class Counting(nn.Module):
     def __init__(self, seed=0, dtype=torch.float32):
         super().__init__()
         self.inner = tiny_cnn(seed).to(dtype)
-        self.calls = 0
+        self._calls = 0
 
     def forward(self, x):
-        self.calls += 1
+        self._calls += 1
         return self.inner(x)
 
 
@@ -58,9 +58,9 @@ def counting():
 
 def run(model, cache, batches=None, layers="inner.5", **options):
     """Features of the layer and the number of forward passes they took."""
-    before = model.calls
+    before = model._calls
     found = extract(model, images().split(4) if batches is None else batches, layers, cache=cache, **options)
-    return found, model.calls - before
+    return found, model._calls - before
 
 
 @pytest.mark.parametrize("cached", [False, True])
@@ -180,6 +180,26 @@ def test_a_change_of_shape_or_type_is_seen_too(counting, tmp_path, monkeypatch):
         assert torch.equal(
             found["inner.5"], change(extract(counting, images().split(4), "inner.5")["inner.5"])
         )
+
+
+class Scaled(nn.Module):
+    """Multiplies by what is no tensor, and only inputs that have a mark: neither the first nor the last batch."""
+
+    def __init__(self, factor):
+        super().__init__()
+        self.factor, self.parent = factor, [self]  # what holds the model itself cannot be described
+        self.generator = torch.Generator()  # nor can this
+
+    def forward(self, x):
+        return x * self.factor if x[0, 0] == 1 else x
+
+
+def test_a_setting_that_only_the_middle_batch_feels_is_part_of_the_name(tmp_path):
+    batches = [torch.zeros(2, 3), torch.ones(2, 3), torch.zeros(2, 3)]
+    for factor in (1.0, 2.0, (1.0)):
+        found = extract(Scaled(factor), batches, "", cache=tmp_path)[""]
+        assert torch.equal(found, extract(Scaled(factor), batches, "")[""])
+    assert len(list(tmp_path.glob("*.json"))) == 2
 
 
 ELSEWHERE = {"change": lambda x: x}

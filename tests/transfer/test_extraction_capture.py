@@ -319,6 +319,11 @@ def test_a_checksum_tells_of_every_value_that_moved(dtype):
     exchanged = values.clone()
     exchanged[[7, 8]] = exchanged[[8, 7]]  # the sum of the row stays
     assert checksum(exchanged) != before
+    if dtype.is_floating_point or dtype.is_complex:
+        for flipped in ([0, 1], [*range(50_000)]):  # an even number of bits, each the highest of its value
+            turned = values.clone()
+            turned[flipped] = -turned[flipped]
+            assert checksum(turned) != before
     assert checksum(values[1:44_000]) == checksum(
         values[1:44_000].clone()
     )  # begins between two words of 32 bits
@@ -343,6 +348,19 @@ def test_a_model_that_moves_its_buffers_is_named_and_put_back():
     learner = Restless(learns=True)
     with pytest.raises(RuntimeError, match=r"changed layer\.weight, calls, last in"), unchanged(learner):
         learner(torch.ones(2, 3))
+
+
+def test_a_model_that_turns_its_weights_round_is_named():
+    """Signs alone, in a matrix so large that a sum over rows might not tell."""
+
+    class Turning(nn.Linear):
+        def forward(self, x):
+            self.weight.neg_()
+            return super().forward(x)
+
+    model = Turning(64, 64)
+    with pytest.raises(RuntimeError, match="of Turning changed weight in"), unchanged(model), torch.no_grad():
+        model(torch.ones(2, 64))
 
 
 def test_buffers_are_put_back_when_the_body_fails():

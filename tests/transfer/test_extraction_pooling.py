@@ -112,6 +112,10 @@ def test_a_seed_makes_the_start_repeatable_without_touching_the_global_one():
             lambda: AttentionPooling(6)(torch.ones(2, 6)),
             r"x is \(2, 6\); give tokens \(B, T, 6\) or a map \(B, 6, H, W",
         ),
+        (
+            lambda: AttentionPooling(6)(torch.ones(3, 2, 6).index_fill(0, torch.tensor([1]), torch.nan)),
+            "1 of 3 rows of x hold nan or infinite values; leave",
+        ),
         (lambda: AttentionPooling(6)(torch.ones(2, 3, 5)), r"x is \(2, 3, 5\); give tokens"),
         (lambda: AttentionPooling(6)(torch.ones(2, 5, 6, 6)), r"x is \(2, 5, 6, 6\); give tokens"),
         (
@@ -252,6 +256,14 @@ def test_state_loads_into_a_fresh_embedding():
         (lambda: ClusterEmbedding.fit(torch.ones(3), 2), r"features are \(3,\); give \(N, D\)"),
         (
             lambda: ClusterEmbedding.fit(torch.full((3, 2), torch.nan), 2),
+            "features hold nan or infinite values",
+        ),
+        (
+            lambda: ClusterEmbedding(torch.eye(2))(torch.tensor([[0, 1], [torch.nan, 1]])),
+            "features hold nan or infinite values",
+        ),
+        (
+            lambda: ClusterEmbedding(torch.eye(2), temperature=1.0).assign(torch.full((1, 2), torch.inf)),
             "features hold nan or infinite values",
         ),
         (lambda: ClusterEmbedding.fit(blobs(), 1), "n_clusters=1 must be at least 2"),

@@ -179,6 +179,11 @@ def with_bad(value):
             lambda: LinearProbe.fit(X, Y, penalty=1).logits(X[:, :5]),
             r"features are \(12, 5\); the probe reads \(N, 6",
         ),
+        (
+            lambda: LinearProbe.fit(X, Y, penalty=1).predict(with_bad(np.nan)),
+            "2 rows of features hold nan or infinite values; leave",
+        ),
+        (lambda: LinearProbe.fit(X, Y, penalty=1).probabilities(with_bad(np.inf)), "2 rows of features hold"),
         (lambda: LinearProbe.fit(X, Y, penalty=1).predict(X[0]), r"features are \(6,\); the probe reads"),
         (lambda: LinearProbe.fit(X, Y, penalty=1).loss(X, Y + 1), r"labels \[11, 21, 31\] were not among"),
     ],

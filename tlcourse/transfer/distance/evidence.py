@@ -43,13 +43,14 @@ def logme(features, labels) -> float:
     """
     features = matrix(features, "features")
     codes, sizes = class_codes(labels, len(features), "features")
-    return float(max_evidence(features, np.eye(len(sizes))[codes]).nats.mean())
+    return float(max_evidence(features, targets=np.eye(len(sizes))[codes]).nats.mean())
 
 
-def max_evidence(features, targets) -> Evidence:
+def max_evidence(features, *, targets) -> Evidence:
     """Largest log evidence of each target column, and its α and β.
 
-    features: (N, D); targets: (N, K) or (N,) real numbers, as of a regression: `max_evidence(f, ratings).nats[0]`.
+    features: (N, D); targets: (N, K) or (N,) real numbers, as of a regression:
+    `max_evidence(features, targets=ratings).nats[0]`.
     There is no intercept: centre targets and features if you want one.
     Raises ValueError on NaN, on lengths that differ, on a column of zeros.
     """

@@ -41,12 +41,16 @@ class AttentionPooling(nn.Module):
     def forward(self, x: Tensor, attention_mask: Tensor | None = None) -> Pooled:
         """x: tokens (B, T, D), or a feature map (B, D, H, W); attention_mask: (B, T), 1 is seen, for tokens alone.
 
-        Raises ValueError on other shapes, on a mask that does not fit, and on a row of padding alone.
+        Raises ValueError on other shapes, on nan, on a mask that does not fit, and on a row of padding alone.
         """
         is_map = x.dim() == 4
         if x.dim() not in (3, 4) or x.shape[1 if is_map else 2] != self.d_model:
             raise ValueError(
                 f"x is {tuple(x.shape)}; give tokens (B, T, {self.d_model}) or a map (B, {self.d_model}, H, W)"
+            )
+        if bad := int((~x.isfinite()).flatten(1).any(1).sum()):
+            raise ValueError(
+                f"{bad} of {len(x)} rows of x hold nan or infinite values; leave those inputs out"
             )
         if is_map and attention_mask is not None:
             raise ValueError("attention_mask is for tokens (B, T, D); a feature map has no padding")

@@ -31,7 +31,8 @@ def extract(
     takes, one after the other; they are sent to the model's device. The model's parameters, buffers and modes are
     compared before and after (see `unchanged`).
 
-    cache: a folder. There, features are found again by content: of the model, of every batch, of layers and forward.
+    cache: a folder. There, features are found again by content: of the model with its modules' public attributes (one
+    that counts calls makes them new each time), of every batch, of layers and forward.
     The first and the last batch are computed again and must agree, else all are; a file that is damaged is written
     anew. Features then lie on disk and are mapped into memory when they are read, so memory does not grow with N.
     The batches are read once to look, and once more where nothing fits: give a list or a DataLoader, not shuffled.

@@ -88,7 +88,11 @@ class ClusterEmbedding(nn.Module):
         return cls(centres, temperature=spread if soft else None, lift=lift)
 
     def assign(self, features: Tensor) -> Tensor:
-        """(N, K): how much of each input is in each cluster; rows sum to one, hard ones hold one 1."""
+        """(N, K): how much of each input is in each cluster; rows sum to one, hard ones hold one 1.
+
+        Raises ValueError on features of another width, and on nan.
+        """
+        _check_finite(features)
         points = features if self.lift is None else self.lift(features)
         if points.dim() != 2 or points.shape[1] != self.centres.shape[1]:
             raise ValueError(
@@ -112,8 +116,7 @@ class ClusterEmbedding(nn.Module):
 def _check(features: Tensor, n_clusters: int) -> None:
     if features.dim() != 2:
         raise ValueError(f"features are {tuple(features.shape)}; give (N, D), one row per input")
-    if not torch.isfinite(features).all():
-        raise ValueError("features hold nan or infinite values; leave those inputs out")
+    _check_finite(features)
     if n_clusters < 2:
         raise ValueError(f"n_clusters={n_clusters} must be at least 2")
     different = len(np.unique(features.detach().cpu().numpy(), axis=0))
@@ -121,3 +124,8 @@ def _check(features: Tensor, n_clusters: int) -> None:
         raise ValueError(
             f"n_clusters={n_clusters} for {different} different inputs (of {len(features)}); use at most {different}"
         )
+
+
+def _check_finite(features: Tensor) -> None:
+    if not torch.isfinite(features).all():
+        raise ValueError("features hold nan or infinite values; leave those inputs out")

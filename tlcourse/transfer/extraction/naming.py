@@ -1,5 +1,6 @@
 """Content as a name: what a value holds, a function does, a model weighs, as one sha256."""
 
+import contextlib
 import functools
 import hashlib
 from collections.abc import Mapping
@@ -32,7 +33,7 @@ def describe(value: Any) -> Any:
         data = np.ascontiguousarray(value)
         return "array", str(data.dtype), data.shape, hashlib.sha256(data.tobytes()).hexdigest()
     if isinstance(value, nn.Module):
-        return "model", repr(value), tuple(content(value).items())
+        return "model", repr(value), tuple(content(value).items()), _settings(value)
     if isinstance(value, Mapping):
         return "mapping", tuple((describe(key), describe(item)) for key, item in value.items())
     if isinstance(value, (tuple, list, np.ndarray)):
@@ -52,6 +53,29 @@ def describe(value: Any) -> Any:
         f"a {type(value).__module__}.{type(value).__qualname__} cannot be named by content; give tensors, arrays, "
         "numbers, text, mappings, sequences or functions, or go without a cache"
     )
+
+
+def _settings(model: nn.Module) -> tuple:
+    """What the modules of a model hold beside tensors and modules, by name, as far as it can be described."""
+    found = []
+    for name, module in model.named_modules():
+        found.append((name, f"{type(module).__module__}.{type(module).__qualname__}"))
+        for key, value in vars(module).items():
+            if key == "training" or key.startswith("_") or not _is_plain(value):
+                continue
+            with contextlib.suppress(TypeError):  # a field of a dataclass may be anything
+                found.append((f"{name}.{key}", describe(value)))
+    return tuple(found)
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a value holds numbers, text and functions alone, and not, say, the model that it belongs to."""
+    if isinstance(value, Mapping):
+        return all(map(_is_plain, (*value.keys(), *value.values())))
+    if isinstance(value, (tuple, list)):
+        return all(map(_is_plain, value))
+    plain = (bool, int, float, complex, str, bytes, Tensor, np.ndarray, np.generic, FunctionType, type)
+    return value is None or isinstance(value, plain) or is_dataclass(value)
 
 
 def _code(code: CodeType) -> tuple:

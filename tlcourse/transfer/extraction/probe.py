@@ -73,10 +73,11 @@ class LinearProbe:
         return bool(self.tried) and self.penalty in (self.tried[0].penalty, self.tried[-1].penalty)
 
     def logits(self, features: Array) -> np.ndarray:
-        """(N, C)."""
+        """(N, C). Raises ValueError on features of another width, and on nan."""
         x = _array(features)
         if x.ndim != 2 or x.shape[1] != len(self.mean):
             raise ValueError(f"features are {x.shape}; the probe reads (N, {len(self.mean)})")
+        _check_finite(x, "")
         return (x - self.mean) / self.scale @ self.weight.T + self.bias
 
     def probabilities(self, features: Array) -> np.ndarray:
@@ -149,15 +150,17 @@ def _checked(
         raise ValueError(
             f"{name} features {x.shape} and labels {y.shape}; give (N, D) and (N,) of one length"
         )
-    if not np.isfinite(x).all():
-        raise ValueError(
-            f"{int((~np.isfinite(x)).any(1).sum())} rows of {name} features hold nan or infinite values"
-        )
+    _check_finite(x, f"{name} ")
     if not np.issubdtype(y.dtype, np.integer):
         raise ValueError(f"{name} labels are {y.dtype}; give integers")
     if len(np.unique(y)) < n_classes:
         raise ValueError(f"{name} labels hold {len(np.unique(y))} class; a probe needs at least {n_classes}")
     return x, y
+
+
+def _check_finite(x: np.ndarray, name: str) -> None:
+    if bad := int((~np.isfinite(x)).any(1).sum()):
+        raise ValueError(f"{bad} rows of {name}features hold nan or infinite values; leave those inputs out")
 
 
 def _array(values: Array) -> np.ndarray:

@@ -95,10 +95,6 @@ def _centred(views: Views) -> tuple[tuple[Tensor, ...], list[Tensor]]:
         raise ValueError(f"{len(views)} view; there is nothing to align it with, give at least two")
     found = [view.detach().cpu().double() for view in views]
     for number, view in enumerate(found):
-        if not torch.isfinite(view).all():
-            raise ValueError(
-                f"view {number} holds nan or infinite values; leave those rows out of every view"
-            )
         if len(view) < 2 or (view == view[0]).all():
             raise ValueError(
                 f"view {number} is constant over its {len(view)} rows; there is nothing to align"

@@ -29,7 +29,7 @@ def one_width(widths: Sequence[int], what: str) -> int:
 
 
 def check_views(views: Views, widths: Sequence[int | None]) -> None:
-    """Raise ValueError unless views are (B, D) tensors, one of each width (None: any), of one batch."""
+    """Raise ValueError unless views are (B, D) finite tensors, one of each width (None: any), of one batch."""
     if isinstance(views, Tensor):
         raise ValueError(f"views is one tensor, {tuple(views.shape)}; give a list of them, one for each view")
     shapes = [tuple(view.shape) for view in views]
@@ -43,3 +43,8 @@ def check_views(views: Views, widths: Sequence[int | None]) -> None:
         raise ValueError(
             f"views hold {[shape[0] for shape in shapes]} items; row i of every view must be the same item"
         )
+    for number, view in enumerate(views):
+        if not view.isfinite().all():
+            raise ValueError(
+                f"view {number} holds nan or infinite values; leave those rows out of every view"
+            )

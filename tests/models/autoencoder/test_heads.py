@@ -50,6 +50,30 @@ def test_frozen_trains_the_head_alone_and_tuned_the_encoder_too(kind, frozen, tr
     assert all(p.requires_grad for p in autoencoder.parameters())
 
 
+def test_a_regressor_on_frozen_codes_is_least_squares_and_a_tuned_encoder_fits_better():
+    autoencoder = Autoencoder.from_config(CONFIG, seed=1)
+    y = torch.stack([X.sum(1), X[:, 0] * X[:, 1]], 1)  # (8, 2) numbers
+    losses = {}
+    for frozen in (True, False):
+        model = CodeModel(autoencoder, 2, frozen=frozen)
+        weights = [p for p in model.parameters() if p.requires_grad]
+        optimiser = torch.optim.LBFGS(weights, max_iter=200, line_search_fn="strong_wolfe")
+
+        def closure(model=model, optimiser=optimiser):
+            optimiser.zero_grad()
+            loss = F.mse_loss(model(X), y)
+            loss.backward()
+            return loss
+
+        optimiser.step(closure)
+        losses[frozen] = float(F.mse_loss(model(X), y).detach())
+    with torch.no_grad():
+        read = torch.cat([autoencoder.encode(X), torch.ones(8, 1)], 1).double()
+    best = torch.linalg.lstsq(read, y.double()).solution
+    assert losses[True] == pytest.approx(float((read @ best - y).square().mean()), rel=1e-3)
+    assert losses[False] < 0.5 * losses[True]
+
+
 def test_a_frozen_encoder_stays_in_evaluation_mode_and_keeps_no_graph():
     model = CodeModel(DenoisingAutoencoder.from_config(CONFIG), 2, frozen=True)
     assert model.training and model.head.training and not model.autoencoder.encoder.training

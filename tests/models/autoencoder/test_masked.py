@@ -87,6 +87,14 @@ def test_patches_that_do_not_tile_are_refused(x, size, message):
         hidden_patches(x, size, 0.5)
 
 
+def test_an_input_that_is_hidden_whole_is_refused():
+    model = MaskedAutoencoder.from_config(ImageConfig(8, 12, 2, 3, widths=(4,)))
+    hidden = hidden_patches(IMAGES, 4, 0.5, generator())
+    hidden[1] = True
+    with pytest.raises(ValueError, match="hidden covers all of an input; leave a part"):
+        model(IMAGES, hidden=hidden)
+
+
 def test_frames_are_hidden_whole():
     hidden = hidden_frames(torch.zeros(5, 4, 1, 2, 2), 0.5, generator())
     assert hidden.shape == (5, 4, 1, 1, 1) and bool((hidden.sum(1) == 2).all())

@@ -19,6 +19,8 @@ from tlcourse.models.autoencoder import (
     TokenNoise,
     VariationalAutoencoder,
     VectorConfig,
+    VectorDecoder,
+    VectorEncoder,
     VideoConfig,
     mean_where,
     squared_errors,
@@ -135,6 +137,30 @@ def test_an_encoder_and_a_decoder_that_do_not_fit_are_refused(kind, n, message):
     )
     with pytest.raises(ValueError, match=message):
         kind(encoder, decoder)
+
+
+@pytest.mark.parametrize(
+    ("encoder", "decoder", "message"),
+    [
+        (VectorEncoder(VectorConfig(4, 3)), VectorDecoder(VectorConfig(7, 3)),
+         r"reads vector of \(4,\), the decoder makes vector of \(7,\); build both"),
+        (VectorEncoder(VectorConfig(4, 3)), ImageDecoder(ImageConfig(8, 8, 1, 3, (2,))),
+         r"reads vector of \(4,\), the decoder makes image of \(1, 8, 8\)"),
+        (ImageEncoder(ImageConfig(8, 4, 1, 3, (2,))), ImageDecoder(ImageConfig(4, 8, 1, 3, (2,))),
+         r"reads image of \(1, 8, 4\), the decoder makes image of \(1, 4, 8\)"),
+        (nn.Linear(4, 3), nn.Linear(3, 4), "the encoder, a Linear, has no n_latent; set it"),
+    ],
+)  # fmt: skip
+def test_parts_that_read_one_thing_and_make_another_are_refused(encoder, decoder, message):
+    with pytest.raises(ValueError, match=message):
+        Autoencoder(encoder, decoder)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_an_item_has_the_shape_of_an_input(name):
+    x, item = inputs(name), CONFIGS[name].item
+    assert item == (6, 12) if name == "text" else item == tuple(x.shape[1:])
+    assert Autoencoder.from_config(CONFIGS[name]).config is not None
 
 
 def test_codes_of_another_width_are_refused():

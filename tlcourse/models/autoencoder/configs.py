@@ -26,6 +26,11 @@ class VectorConfig:
         check_whole({"n_inputs": self.n_inputs, "n_latent": self.n_latent})
         check_whole({f"hidden[{i}]": width for i, width in enumerate(self.hidden)})
 
+    @property
+    def item(self) -> tuple[int, ...]:
+        """The shape of one input, as in the configurations below."""
+        return (self.n_inputs,)
+
 
 @dataclass(frozen=True)
 class ImageConfig:
@@ -49,6 +54,10 @@ class ImageConfig:
             )
 
     @property
+    def item(self) -> tuple[int, ...]:
+        return self.n_channels, self.height, self.width
+
+    @property
     def smallest(self) -> tuple[int, int, int]:
         """Channels, height and width of the last maps of the encoder, the first of the decoder."""
         stride = 2 ** len(self.widths)
@@ -68,6 +77,10 @@ class AudioConfig:
         object.__setattr__(self, "widths", tuple(self.widths))
         check_whole({"n_mels": self.n_mels, "n_frames": self.n_frames})
         _ = self.image  # which checks the rest
+
+    @property
+    def item(self) -> tuple[int, ...]:
+        return self.n_mels, self.n_frames
 
     @property
     def image(self) -> ImageConfig:
@@ -100,6 +113,10 @@ class VideoConfig:
         _ = self.frame
 
     @property
+    def item(self) -> tuple[int, ...]:
+        return self.n_frames, *self.frame.item
+
+    @property
     def frame(self) -> ImageConfig:
         return ImageConfig(self.height, self.width, self.n_channels, self.d_frame, self.widths)
 
@@ -118,6 +135,11 @@ class TextConfig(EncoderConfig):
     n_positions: int = 48
     n_token_types: int = 1
     n_latent: int = 128
+
+    @property
+    def item(self) -> tuple[int, ...]:
+        """Positions and words to choose among."""
+        return self.n_positions, self.vocab_size
 
 
 def _halvings(*sizes: int) -> int:

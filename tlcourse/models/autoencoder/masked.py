@@ -29,7 +29,10 @@ class MaskedAutoencoder(Autoencoder):
         return super().forward(inputs if hidden is None else self.hide(inputs, hidden), attention_mask)
 
     def hide(self, inputs: Tensor, hidden: Tensor) -> Tensor:
-        """The inputs as the encoder sees them. Raises ValueError on a mask that is not boolean or does not fit."""
+        """The inputs as the encoder sees them.
+
+        Raises ValueError on a mask that is not boolean or does not fit, and on a row with nothing left to read.
+        """
         fits = hidden.dim() == inputs.dim() and all(
             h in (1, n) for h, n in zip(hidden.shape, inputs.shape, strict=True)
         )
@@ -37,6 +40,8 @@ class MaskedAutoencoder(Autoencoder):
             raise ValueError(
                 f"hidden is {hidden.dtype} {tuple(hidden.shape)}; give booleans for inputs {tuple(inputs.shape)}"
             )
+        if hidden.flatten(1).all(1).any():
+            raise ValueError("hidden covers all of an input; leave a part of each to read")
         return inputs.masked_fill(hidden, self.fill)
 
     def settings(self) -> dict[str, Any]:

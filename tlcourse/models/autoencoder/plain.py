@@ -32,13 +32,25 @@ class Autoencoder(nn.Module):
 
     encoder, decoder: modules with an n_latent each; the encoder maps inputs, and where it reads text an attention
     mask, to (B, encoder.n_latent), the decoder (B, decoder.n_latent) to what is to be like the inputs.
-    CODES: numbers that the encoder gives for each latent one. Raises ValueError where the two do not fit.
+    CODES: numbers that the encoder gives for each latent one. Raises ValueError where the two do not fit: by the width
+    of the code, and of the modalities here by what one reads and the other makes.
     """
 
     CODES: ClassVar[int] = 1
 
     def __init__(self, encoder: nn.Module, decoder: nn.Module):
         super().__init__()
+        for name, part in (("encoder", encoder), ("decoder", decoder)):
+            if not hasattr(part, "n_latent"):
+                raise ValueError(
+                    f"the {name}, a {type(part).__name__}, has no n_latent; set it to the width of its code"
+                )
+        read, made = (_item(part) for part in (encoder, decoder))
+        if None not in (read, made) and read != made:
+            raise ValueError(
+                f"the encoder reads {read}, the decoder makes {made}; build both from one configuration: "
+                f"{type(self).__name__}.from_config(config)"
+            )
         if encoder.n_latent != self.CODES * decoder.n_latent:
             each = f"; {type(self).__name__} wants {self.CODES} for each" if self.CODES > 1 else ""
             raise ValueError(
@@ -132,3 +144,11 @@ class Autoencoder(nn.Module):
             "settings": self.settings(),
         }
         save_folder(folder, settings, self.state_dict(), dtype=dtype)
+
+
+def _item(part: nn.Module) -> str | None:
+    """What an encoder of this package reads, or a decoder makes, in words; None of parts of one's own."""
+    for name, (_, encoder, decoder) in PARTS.items():
+        if isinstance(part, (encoder, decoder)):
+            return f"{name} of {part.config.item}"
+    return None

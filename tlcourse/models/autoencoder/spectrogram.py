@@ -12,7 +12,9 @@ from torch import Tensor
 
 from tlcourse.models.autoencoder.configs import check_whole
 
-CLIPPED = 3  # neighbours that share the peak: a wave that was not cut off turns round in one sample or two
+# A wave that was not cut off turns round in a sample or two, or in a few where its levels are coarse.
+CLIPPED = 3  # neighbours that share a peak at full scale
+CLIPPED_SHARE = 0.1  # of all samples, in such company, at a lower peak: cut off, and made quieter afterwards
 
 
 @dataclass(frozen=True)
@@ -109,13 +111,17 @@ def check_audio(waveforms: Tensor, config: MelConfig) -> None:
     peak = waveforms.abs().amax(1, keepdim=True)  # (B, 1)
     clipped = torch.zeros_like(peak[:, 0], dtype=torch.bool)
     for extreme in (waveforms.amax(1, keepdim=True), waveforms.amin(1, keepdim=True)):
-        stays = (waveforms == extreme) & (extreme.abs() >= 0.99)  # (B, N)
-        clipped |= stays.unfold(1, CLIPPED, 1).all(-1).any(1)
+        stays = (waveforms == extreme) & (extreme != 0)  # (B, N)
+        flat = stays.unfold(1, CLIPPED, 1).all(-1)
+        clipped |= (flat.any(1) & (extreme.abs() >= 0.99).squeeze(1)) | (
+            flat.float().mean(1) >= CLIPPED_SHARE
+        )
     faults = {
         "is not finite; look at how it was read": ~waveforms.isfinite().all(1),
         "is silent; leave it out": (peak == 0).squeeze(1),
         "goes beyond ±1; divide 16-bit samples by 32768": (peak > 1).squeeze(1),
-        f"is clipped ({CLIPPED} neighbours or more stay at its peak); record or render it at a lower volume": clipped,
+        f"is clipped ({CLIPPED} neighbours or more stay at its peak, at full scale once or anywhere again and again); "
+        "record or render it at a lower volume": clipped,
     }
     for fault, rows in faults.items():
         if rows.any():

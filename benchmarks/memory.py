@@ -5,6 +5,8 @@ allocation; exact, and the same again on every run. `resident`: how much the pro
 set aside and the allocator cannot give back; Linux only, and a little different each time.
 """
 
+import ctypes
+import gc
 import json
 import subprocess
 import sys
@@ -44,16 +46,25 @@ def peak_tensor_bytes(run: Work) -> int:
 def peak_resident_bytes(run: Work) -> int | None:
     """How far the process grew above its size before; None where the system does not tell.
 
-    Memory that the process freed earlier and keeps is filled again without growing: ask in a fresh process.
+    Memory that the process freed earlier and keeps is filled again without growing: it is given back first.
     """
     status, reset = Path("/proc/self/status"), Path("/proc/self/clear_refs")
     if not reset.exists():
         return None
+    _give_back()
     before = _field(status, "VmRSS")
     reset.write_text("5")  # the high-water mark starts anew from the present size
     kept = run()
     del kept
     return max(0, _field(status, "VmHWM") - before)
+
+
+def _give_back() -> None:
+    """Memory that was freed and kept goes back to the system, where the C library can: growth is then not hidden."""
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 def _field(status: Path, name: str) -> int:

@@ -14,7 +14,7 @@ import transformers
 
 from tests.reference.gpt2_pairs import ODD, error, model, padded, positions, twin
 from tlcourse import weights
-from tlcourse.models.gpt2 import GPT2, GPT2_124M, GPT2_MINI, GPT2Config
+from tlcourse.models.gpt2 import GPT2, GPT2_124M, GPT2_355M, GPT2_774M, GPT2_1558M, GPT2_MINI, GPT2Config
 from tlcourse.models.gpt2.checkpoints import official_state
 from tlcourse.weights import WeightsError
 
@@ -171,6 +171,9 @@ def test_what_a_graph_cannot_ask_changes_no_logits(monkeypatch):
 # Files
 
 
+OFFICIAL = (GPT2_124M, GPT2_355M, GPT2_774M, GPT2_1558M)
+
+
 def test_the_official_124m_has_the_official_sizes():
     with torch.device("meta"):
         theirs = transformers.GPT2LMHeadModel(transformers.GPT2Config())
@@ -182,8 +185,28 @@ def test_the_official_124m_has_the_official_sizes():
     assert official_state(small.state_dict()).keys() == shapes.keys()
 
 
+@pytest.mark.parametrize(
+    ("config", "n_parameters"),
+    [(GPT2_355M, 354_823_168), (GPT2_774M, 774_030_080), (GPT2_1558M, 1_557_611_200)],
+)
+def test_the_larger_official_ones_have_the_official_sizes(config, n_parameters):
+    with torch.device("meta"):
+        theirs = transformers.GPT2LMHeadModel(transformers.GPT2Config(**config.to_official()))
+    assert sum(p.numel() for p in theirs.parameters()) == n_parameters
+    # Ours count alike: two tables, twelve squares and thirteen rows a layer, and the last norm.
+    d, n = config.d_model, config.n_layers
+    assert (config.vocab_size + config.n_positions) * d + n * (12 * d**2 + 13 * d) + 2 * d == n_parameters
+
+
 def test_config_goes_to_the_official_settings_and_back():
-    for config in (GPT2_124M, GPT2_MINI, *(GPT2Config(**sizes) for sizes in ODD.values())):
+    for config in (
+        GPT2_124M,
+        GPT2_355M,
+        GPT2_774M,
+        GPT2_1558M,
+        GPT2_MINI,
+        *(GPT2Config(**sizes) for sizes in ODD.values()),
+    ):
         settings = json.loads(json.dumps(config.to_official()))
         assert GPT2Config.from_official(settings) == config
         theirs = transformers.GPT2Config(**settings)
@@ -275,6 +298,10 @@ def test_a_copy_and_a_change_of_dtype_keep_the_tie():
             lambda s: s.update({"h.0.mlp.c_fc.weight": torch.ones(50, 24)}),
             r"misshapen \(1\): blocks.0.feed_forward.up.weight: \(24, 50\) float32 in the checkpoint, \(50, 24\)",
         ),
+        (
+            lambda s: s.update({f"h.{n}.mlp.c_fc.weight": torch.ones(3, 3, 3) for n in (0, 1)}),
+            r"misshapen \(2\): h.0.mlp.c_fc.weight: \(3, 3, 3\) float32 \(.*h.1.mlp.c_fc.weight: \(3, 3, 3\)",
+        ),
         (lambda s: s.pop("wte.weight"), r"missing \(1\): wte.weight"),
         (
             lambda s: s.update({"lm_head.weight": torch.ones(101, 24)}),
@@ -285,7 +312,7 @@ def test_a_copy_and_a_change_of_dtype_keep_the_tie():
             r"unknown \(45\): h.0.attn.bias",
         ),
     ],
-    ids=["missing", "extra", "extra block", "misshapen", "no embedding", "untied", "two prefixes"],
+    ids=["missing", "extra", "extra block", "misshapen", "not to be turned", "no embedding", "untied", "two prefixes"],
 )  # fmt: skip
 def test_a_checkpoint_that_does_not_fit_lists_what_and_loads_nothing(tmp_path, change, message):
     state = official_tensors(model(TINY))
@@ -337,8 +364,12 @@ def test_a_config_of_another_function_is_refused(tmp_path, setting, value, messa
         ("n_layers", 0, r"n_layers=0; give a whole number of at least 1"),
         ("vocab_size", 10.5, r"vocab_size=10.5; give a whole number"),
         ("d_inner", True, r"d_inner=True; give a whole number"),
-        ("residual_dropout", 1.0, r"residual_dropout=1.0 must be at least 0 and below 1"),
-        ("attention_dropout", -0.1, r"attention_dropout=-0.1 must be at least 0"),
+        ("residual_dropout", 1.0, r"residual_dropout=1.0 must be a number, at least 0 and below 1"),
+        ("attention_dropout", -0.1, r"attention_dropout=-0.1 must be a number, at least 0"),
+        ("residual_dropout", "x", r"residual_dropout='x' must be a number"),
+        ("norm_eps", "x", r"norm_eps='x' must be a positive number"),
+        ("init_sd", True, r"init_sd=True must be a positive number"),
+        ("eos_token_id", 1.5, r"eos_token_id=1.5 is outside"),
         ("norm_eps", 0.0, r"norm_eps=0.0 must be a positive number"),
         ("init_sd", math.inf, r"init_sd=inf must be a positive number"),
         ("eos_token_id", 50257, r"eos_token_id=50257 is outside 0…50256 \(vocab_size=50257\); .* or None"),

@@ -271,7 +271,8 @@ PROMPT = [[1, 2, 3], [4, 5, 6]]
             {"max_new_tokens": 38},
             r"3 tokens of prompt and 38 new ones are more than n_positions=40; cut the text",
         ),
-        ({"max_new_tokens": 0}, r"max_new_tokens=0 must be at least 1"),
+        ({"max_new_tokens": 0}, r"max_new_tokens=0 must be a whole number of at least 1"),
+        ({"max_new_tokens": 2.5}, r"max_new_tokens=2.5 must be a whole number of at least 1"),
         (
             {"attention_mask": torch.tensor([[1, 1, 1], [0, 0, 0]])},
             r"row 1 of attention_mask is padding alone",
@@ -281,7 +282,9 @@ PROMPT = [[1, 2, 3], [4, 5, 6]]
         ({"top_k": 0}, r"top_k=0 must be a whole number of at least 1"),
         ({"top_p": 0.0}, r"top_p=0.0 must be above 0 and at most 1"),
         ({"top_p": 1.01, "temperature": 0}, r"top_p=1.01 must be above 0 and at most 1"),
-        ({"eos_token_id": 101}, r"eos_token_id=101 is outside 0…100; None never stops"),
+        ({"top_k": True}, r"top_k=True must be a whole number of at least 1"),
+        ({"eos_token_id": 101}, r"eos_token_id=101 is no whole number in 0…100; None never stops"),
+        ({"eos_token_id": 1.5}, r"eos_token_id=1.5 is no whole number in 0…100"),
         ({"generator": [torch.Generator()]}, r"1 generators for 2 rows; give one, or one a row"),
     ],
 )

@@ -26,7 +26,7 @@ def translate(state: Mapping[str, Tensor], keys: KeyTable) -> dict[str, Tensor]:
     """The tensors of a checkpoint under our names, transformed as the table says.
 
     Raises WeightsError that lists every name that no key matches, every key that matches no name (those that drop
-    are not missed), and every two names that lead to one.
+    are not missed), every two names that lead to one, and every tensor of a shape that its transform does not take.
     """
     for key, target in keys.items():
         pattern = target[0] if isinstance(target, tuple) else target
@@ -35,7 +35,7 @@ def translate(state: Mapping[str, Tensor], keys: KeyTable) -> dict[str, Tensor]:
     rules = [
         (re.compile(re.escape(key).replace(r"\{\}", r"(\d+)")), key, target) for key, target in keys.items()
     ]
-    used, unknown, clashes, sources, translated = set(), [], [], {}, {}
+    used, unknown, clashes, misshapen, sources, translated = set(), [], [], [], {}, {}
     for name, tensor in state.items():
         found = [(match, key, target) for rule, key, target in rules if (match := rule.fullmatch(name))]
         if not found:
@@ -51,9 +51,18 @@ def translate(state: Mapping[str, Tensor], keys: KeyTable) -> dict[str, Tensor]:
         if ours in sources:
             clashes.append(f"{sources[ours]} and {name} both become {ours}")
         sources[ours] = name
-        translated[ours] = tensor if transform is None else transform(tensor)
+        try:
+            translated[ours] = tensor if transform is None else transform(tensor)
+        except RuntimeError as error:  # of a shape that the transform was not made for
+            misshapen.append(f"{name}: {_kind(tensor)} ({error})")
     missing = [key for key, target in keys.items() if target is not None and key not in used]
-    _raise("the checkpoint does not fit the key table", unknown=unknown, missing=missing, clashes=clashes)
+    _raise(
+        "the checkpoint does not fit the key table",
+        unknown=unknown,
+        missing=missing,
+        clashes=clashes,
+        misshapen=misshapen,
+    )
     return translated
 
 

@@ -68,15 +68,17 @@ class GPT2Config:
         check_heads(self.d_model, self.n_heads)
         activation(self.activation)
         for name in ("embedding_dropout", "residual_dropout", "attention_dropout"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)} must be at least 0 and below 1")
+            value = getattr(self, name)
+            if not (_is_number(value) and 0 <= value < 1):
+                raise ValueError(f"{name}={value!r} must be a number, at least 0 and below 1")
         for name in ("norm_eps", "init_sd"):
             value = getattr(self, name)
-            if not (math.isfinite(value) and value > 0):
-                raise ValueError(f"{name}={value} must be a positive number")
-        if self.eos_token_id is not None and not 0 <= self.eos_token_id < self.vocab_size:
+            if not (_is_number(value) and math.isfinite(value) and value > 0):
+                raise ValueError(f"{name}={value!r} must be a positive number")
+        end = self.eos_token_id
+        if end is not None and not (type(end) is int and 0 <= end < self.vocab_size):
             raise ValueError(
-                f"eos_token_id={self.eos_token_id} is outside 0…{self.vocab_size - 1} (vocab_size={self.vocab_size});"
+                f"eos_token_id={end!r} is outside 0…{self.vocab_size - 1} (vocab_size={self.vocab_size});"
                 " give the id of the end of text, or None"
             )
 
@@ -112,7 +114,15 @@ class GPT2Config:
         }
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+# The four official ones, named by their parameters.
 GPT2_124M = GPT2Config(eos_token_id=50256)
+GPT2_355M = GPT2Config(d_model=1024, n_layers=24, n_heads=16, eos_token_id=50256)
+GPT2_774M = GPT2Config(d_model=1280, n_layers=36, n_heads=20, eos_token_id=50256)
+GPT2_1558M = GPT2Config(d_model=1600, n_layers=48, n_heads=25, eos_token_id=50256)
 # The book's own, gpt2-mini-*: its vocabulary is trained on its corpora, its end of text is the last token.
 GPT2_MINI = GPT2Config(
     vocab_size=4096, n_positions=128, d_model=192, n_layers=4, n_heads=4, eos_token_id=4095,

@@ -47,11 +47,11 @@ def generate(
     config = model.config
     check_ids(input_ids, config.vocab_size)
     check_sampling(temperature, top_k, top_p)
-    if max_new_tokens < 1:
-        raise ValueError(f"max_new_tokens={max_new_tokens} must be at least 1")
-    if eos_token_id is not None and not 0 <= eos_token_id < config.vocab_size:
+    if type(max_new_tokens) is not int or max_new_tokens < 1:
+        raise ValueError(f"max_new_tokens={max_new_tokens!r} must be a whole number of at least 1")
+    if eos_token_id is not None and not (type(eos_token_id) is int and 0 <= eos_token_id < config.vocab_size):
         raise ValueError(
-            f"eos_token_id={eos_token_id} is outside 0…{config.vocab_size - 1}; None never stops"
+            f"eos_token_id={eos_token_id!r} is no whole number in 0…{config.vocab_size - 1}; None never stops"
         )
     padding = padding_mask(attention_mask, input_ids)
     positions = check_positions(input_ids, padding, config.n_positions, max_new_tokens)

@@ -16,7 +16,7 @@ def check_sampling(temperature: float, top_k: int | None, top_p: float | None) -
         raise ValueError(
             f"temperature={temperature} must be finite and at least 0; 0 is greedy, 1 leaves the logits as they are"
         )
-    if top_k is not None and (top_k < 1 or top_k != int(top_k)):
+    if top_k is not None and (isinstance(top_k, bool) or top_k < 1 or top_k != int(top_k)):
         raise ValueError(f"top_k={top_k} must be a whole number of at least 1; None keeps all tokens")
     if top_p is not None and not 0 < top_p <= 1:
         raise ValueError(f"top_p={top_p} must be above 0 and at most 1; None or 1 keeps all tokens")

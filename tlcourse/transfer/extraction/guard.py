@@ -14,12 +14,14 @@ from xxhash import xxh3_128_hexdigest
 def evaluating(model: nn.Module) -> Iterator[None]:
     """The model in evaluation mode; afterwards every module is in the mode it was in."""
     modes = [(module, module.training) for module in model.modules()]
-    model.eval()
+    if any(training for _, training in modes):
+        model.eval()
     try:
         yield
     finally:
-        for module, mode in modes:
-            module.training = mode
+        for module, training in modes:
+            if module.training != training:  # to set it takes much longer than to ask
+                module.training = training
 
 
 def content(model: nn.Module) -> dict[str, str]:

@@ -8,18 +8,22 @@ from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 
+import numpy as np
 import torch
 
 from benchmarks import half, memory, sides, work
 from benchmarks.machine import bfloat16_instructions
 from benchmarks.pairs import interleave
+from tlcourse.transfer.distance import logme
 
 Say = Callable[[str], None]
 FULL, PADDED = (128, 128), (128, 64)  # lengths of the rows
 PROMPT = 32
 AIM, AIM_MINI = 0.97, 2.0  # lower end of the interval of theirs / ours
+AIM_LOGME = 0.667  # at most one and a half times as long as the SVD
 MEMORY_SHAPE = (4, 128)
 IMAGES, SIDE, N_CLASSES = 2, 224, 1000  # pixels and classes as in ImageNet
+FEATURES, N_LABELS = (5000, 1280), 10  # as wide as EfficientNet's
 
 
 def passes(network: str, seconds: float, say: Say) -> list[dict]:
@@ -111,6 +115,25 @@ def bfloat16(seconds: float, say: Say) -> list[dict]:
     return records
 
 
+def evidence(seconds: float, say: Say) -> list[dict]:
+    """LogME against one thin SVD of the same features alone, by the function that `logme` calls."""
+    features, labels = work.random_features(*FEATURES, N_LABELS)
+    return [
+        compare(
+            "logme",
+            "score",
+            partial(logme, features, labels),
+            partial(np.linalg.svd, features.numpy(), full_matrices=False),
+            seconds,
+            say,
+            aim=AIM_LOGME,
+            shape=list(FEATURES),
+            n_classes=N_LABELS,
+            svd="numpy.linalg.svd",
+        )
+    ]
+
+
 def perplexity(seconds: float, say: Say) -> list[dict]:
     """Perplexity of the book's own checkpoints in both precisions; takes the time it takes."""
     records = []
@@ -148,8 +171,8 @@ def prompts(pair: sides.Sides, n_rows: int) -> torch.Tensor:
 def compare(
     network: str,
     task: str,
-    ours: work.Work,
-    theirs: work.Work,
+    ours: Callable[[], object],
+    theirs: Callable[[], object],
     seconds: float,
     say: Say,
     *,
@@ -171,6 +194,7 @@ PARTS: dict[str, tuple[Callable[[float, Say], list[dict]], int]] = {
     "generation": (partial(generation, "gpt2-124m", 16, AIM), 2),
     "generation-mini": (partial(generation, "gpt2-mini", 64, AIM_MINI), 2),
     "bfloat16": (bfloat16, 4),
+    "logme": (evidence, 1),
     "memory": (memory_of_all, 0),
     "perplexity": (perplexity, 0),
 }

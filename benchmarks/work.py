@@ -1,6 +1,6 @@
 """What is timed: a forward pass, a training step, a generation; the same work whichever side's model it is given.
 
-Shapes: B rows or images, T positions, V vocabulary; images (B, C, H, W), L classes.
+Shapes: B rows or images, T positions, V vocabulary; images (B, C, H, W), L classes; features (N, D).
 """
 
 from collections.abc import Callable
@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-import transformers
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
+from transformers import PreTrainedModel
 
 IGNORED = -100  # label of a position without a loss, as both libraries have it
 Work = Callable[[], Tensor]
@@ -61,6 +61,23 @@ def random_images(n_images: int, size: int, n_classes: int, *, seed: int = 0) ->
     return ImageBatch(images, torch.randint(n_classes, (n_images,), generator=generator))
 
 
+def random_features(n: int, d: int, n_classes: int, *, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Features (n, d) in float64 and balanced labels (n,) that they tell in part.
+
+    Variances fall as 1/k along directions of their own: a few hold most, as in features of networks.
+    """
+    generator = torch.Generator().manual_seed(seed)
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(shape, generator=generator, dtype=torch.float64)
+
+    labels = torch.arange(n) % n_classes
+    sd = torch.arange(1, d + 1, dtype=torch.float64) ** -0.5
+    directions = torch.linalg.qr(normal(d, d)).Q
+    inside, centres = normal(n, d), normal(n_classes, d)
+    return (inside + 0.3 * centres[labels]) * sd @ directions, labels
+
+
 def logits(model: nn.Module, batch: Batch | ImageBatch) -> Tensor:
     """(B, T, V), of images (B, L).
 
@@ -68,7 +85,7 @@ def logits(model: nn.Module, batch: Batch | ImageBatch) -> Tensor:
     """
     if isinstance(batch, ImageBatch):
         return model(batch.images)
-    if not isinstance(model, transformers.PreTrainedModel):
+    if not isinstance(model, PreTrainedModel):
         return model(batch.input_ids, batch.attention_mask)
     off = {"use_cache": False} if model.config.model_type == "gpt2" else {}
     return model(input_ids=batch.input_ids, attention_mask=batch.attention_mask, **off).logits
@@ -104,7 +121,7 @@ def training_step(model: nn.Module, batch: Batch | ImageBatch) -> Work:
 def generation(model: nn.Module, prompt: Tensor, n_new: int) -> Work:
     """Greedy, with the key/value cache, no stop token, so that both make the same number: (B, T + n_new)."""
     model.eval()
-    if not isinstance(model, transformers.PreTrainedModel):
+    if not isinstance(model, PreTrainedModel):
         return lambda: model.generate(prompt, n_new, temperature=0)
     mask = torch.ones_like(prompt)
 

@@ -31,7 +31,7 @@ COST = results.load_script(results.SCRIPTS / "pretrained" / "attention_cost.py")
 SETTINGS = {
     "texts": [192, 768],  # editorials, in batches of like length
     "batch_size": 32,
-    "rounds": 5,
+    "rounds": [24, 8],  # of each number of texts
     "inputs": [1_000, 10_000, 30_000, 100_000],
     "width": 1024,  # of the features whose memory is measured
     "rows": 500,  # of a batch there
@@ -89,7 +89,7 @@ def times(texts: int) -> dict:
             for name, call in calls.items()
         }
         found: dict[str, list[float]] = {name: [] for name in calls}
-        for number in range(SETTINGS["rounds"]):
+        for number in range(dict(zip(SETTINGS["texts"], SETTINGS["rounds"], strict=True))[texts]):
             for name in list(calls)[:: 1 if number % 2 else -1]:
                 start = time.process_time()
                 calls[name]()

@@ -74,6 +74,22 @@ def test_bfloat16_meets_our_float32_and_their_bfloat16(tiny, once, told):
     assert {r["bytes"] for r in records} == {16 * single // 2}
 
 
+def test_logme_meets_the_decomposition_that_it_calls(monkeypatch, once, told):
+    monkeypatch.setattr(parts, "FEATURES", (30, 7))
+    monkeypatch.setattr(parts, "N_LABELS", 3)
+    called, svd = [], parts.np.linalg.svd
+    monkeypatch.setattr(parts.np.linalg, "svd", lambda *a, **k: called.append((a, k)) or svd(*a, **k))
+    part, n = parts.PARTS["logme"]
+    records = part(0.0, told.append)
+    assert len(records) == len(once) == len(told) == n == 1
+    settings = {"network": "logme", "task": "score", "aim": 0.667, "shape": [30, 7], "n_classes": 3}
+    assert settings.items() < records[0].items() and records[0]["svd"] == "numpy.linalg.svd"
+    score, factors = once[0]
+    assert isinstance(score, float) and [f.shape for f in factors] == [(30, 7), (7,), (7, 7)]
+    (of_logme, how), (alone, likewise) = called
+    assert (of_logme[0] == alone[0]).all() and how == likewise == {"full_matrices": False}
+
+
 def test_perplexity_says_the_largest_change(monkeypatch, told):
     found = {
         "float32": {"per token": 100.0, "per byte": 4.0},

@@ -78,6 +78,18 @@ def test_bfloat16_has_a_section_of_its_own():
     assert "## Weights in bfloat16" in page and "## Speed" not in page
 
 
+def test_logme_has_a_section_of_its_own():
+    record = {
+        "network": "logme", "task": "score", "aim": 0.667, "shape": [30, 7], "n_classes": 3,
+        "svd": "numpy.linalg.svd",
+    }  # fmt: skip
+    page = table.write({"logme": body(record | TIMES)})
+    assert row(page, "30 × 7") == [
+        "30 × 7", "3", "500 ms", "1000 ms", "numpy.linalg.svd", "2.000 (2.000 to 2.000)", "3", "0.667: reached"
+    ]  # fmt: skip
+    assert "## LogME" in page and "## Speed" not in page
+
+
 def test_memory_is_told_in_megabytes():
     record = {
         "network": "bert", "task": "forward", "shape": [4, 128],

@@ -33,6 +33,19 @@ def test_images_have_their_shape_and_labels_of_all_classes_are_possible():
     assert torch.equal(first.images, again.images) and torch.equal(first.labels, again.labels)
 
 
+def test_a_few_directions_hold_most_of_the_features_and_these_tell_the_labels_in_part():
+    (features, labels), (again, _) = (work.random_features(900, 40, 3) for _ in range(2))
+    assert features.shape == (900, 40) and features.dtype == torch.float64 and torch.equal(features, again)
+    assert labels.bincount().tolist() == [300] * 3
+    centres = torch.stack([features[labels == c].mean(0) for c in range(3)])
+    inside = features - centres[labels]
+    singular = torch.linalg.svdvals(inside)
+    falls = torch.arange(1, 41, dtype=torch.float64) ** -0.5
+    torch.testing.assert_close(singular / 900**0.5, falls, rtol=0.2, atol=0)
+    between = 300 * (centres - centres.mean(0)).square().sum() / inside.square().sum()
+    assert 0.01 < between < 0.5
+
+
 def test_forward_leaves_no_graph_and_no_dropout_behind():
     model = sides.both(TINY["bert-base"]).ours.train()
     batch = work.random_batch(61, (5, 5), masked=True)

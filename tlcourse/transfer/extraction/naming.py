@@ -69,12 +69,17 @@ def _settings(model: nn.Module) -> tuple:
 
 
 def _is_plain(value: Any) -> bool:
-    """Whether a value holds numbers, text and functions alone, and not, say, the model that it belongs to."""
+    """Whether a value holds numbers, text and functions alone, and not, say, the model that it belongs to.
+
+    A function that closes over something may close over the model.
+    """
     if isinstance(value, Mapping):
         return all(map(_is_plain, (*value.keys(), *value.values())))
     if isinstance(value, (tuple, list)):
         return all(map(_is_plain, value))
-    plain = (bool, int, float, complex, str, bytes, Tensor, np.ndarray, np.generic, FunctionType, type)
+    if isinstance(value, FunctionType):
+        return not value.__closure__
+    plain = (bool, int, float, complex, str, bytes, Tensor, np.ndarray, np.generic, type)
     return value is None or isinstance(value, plain) or is_dataclass(value)
 
 

@@ -35,20 +35,19 @@ SEEN = {
     "audio": "ten digits spoken by synthetic voices, 560 clips",
     "video": "handwritten digits that move, 2,000 videos",
 }
-# Of a score's name in the study: what the card calls it.
-OF_THE_MEAN = "% of the mean's"
+# Of a score's name in the study: what the card calls it. Errors are squared, in % of what the mean is off by.
 LABELS = {
-    "error": f"squared error, {OF_THE_MEAN}",
-    "error, PCA": "PCA's, %",
-    "next": "of the next frame, %",
-    "next, PCA": "a regression's on PCA, %",
-    "words right": "words right, %",
-    "words right, PCA": "PCA's, %",
-    "itself": f"squared error, {OF_THE_MEAN}",
-    "plain": "the plain autoencoder's, %",
-    "PCA": "PCA's, %",
-    "bound": "lower bound, nats an image",
-    "weighted": "importance-weighted bound, nats an image",
+    "error": "error (% of the mean's)",
+    "error, PCA": "error of PCA (%)",
+    "next": "error at the next frame (%)",
+    "next, PCA": "error there of a regression on PCA (%)",
+    "words right": "words right (%)",
+    "words right, PCA": "words right by PCA (%)",
+    "itself": "error (% of the mean's)",
+    "plain": "error of the plain autoencoder (%)",
+    "PCA": "error of PCA (%)",
+    "bound": "lower bound (nats an image)",
+    "weighted": "importance-weighted bound (nats an image)",
 }
 
 

@@ -11,9 +11,9 @@ HEAD = """# Ours against transformers and torchvision
 
 Written by `make bench` (all parts, about 18 minutes on two quiet cores); one part alone: `make bench ONLY=generation`.
 Both sides compute the same from the same weights in the same process (but for LogME, see there): ours against
-transformers with its `sdpa` attention, VGG and ResNet against torchvision's. They run in turns; a ratio is the median over pairs of (their time /
-time of ours), so above 1 ours is faster, with its 95 % bootstrap interval. An aim is reached where the lower end of the
-interval is at least that.
+transformers with its `sdpa` attention, VGG and ResNet against torchvision's. They run in turns; a ratio is the median
+over pairs of (their time / time of ours), so above 1 ours is faster, with its 95 % bootstrap interval. An aim is
+reached where the lower end of the interval is at least that.
 """
 SPEED = """
 ## Speed

@@ -24,13 +24,16 @@ from tlcourse.metrics.reading import (
     token_f1,
 )
 from tlcourse.metrics.summaries import rouge
+from tlcourse.metrics.variance import Spread, crossed_spread
 
 __all__ = [
     "EntityScore",
     "Equivalence",
     "Interval",
     "ReadingScore",
+    "Spread",
     "bootstrap_interval",
+    "crossed_spread",
     "distinct",
     "entity_scores",
     "equivalent",

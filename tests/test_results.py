@@ -256,6 +256,19 @@ def test_difference_equals_the_mean_over_seeds_of_paired_differences():
     assert gain == expected
 
 
+def test_guesses_and_macro_f1_follow_from_labels_and_what_is_right():
+    labels, guessed = np.array([1, 0, 0, 1, 0, 0]), np.array([1, 0, 1, 0, 0, 0])
+    run = {"labels": labels.tolist(), "right": "".join("01"[int(r)] for r in labels == guessed)}
+    assert results.guesses(run).tolist() == guessed.tolist()
+    # Of 1: one hit, one false, one missed: 2/4. Of 0: three hits, one false, one missed: 6/8.
+    assert results.macro_f1(run) == pytest.approx(100 * (2 / 4 + 6 / 8) / 2)
+
+
+def test_guesses_of_more_than_two_classes_are_refused():
+    with pytest.raises(ValueError, match=r"labels \[0 1 2\] are not 0 and 1"):
+        results.guesses({"labels": [0, 1, 2], "right": "101"})
+
+
 def ranked(seed, scores, labels="0110"):
     return {"seed": seed, "scores": scores, "labels": labels, "groups": [0, 0, 1, 1]}
 

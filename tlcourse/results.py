@@ -288,6 +288,26 @@ def correct(run: Mapping) -> np.ndarray:
     return np.frombuffer(run["right"].encode(), dtype=np.uint8).astype(float) - ord("0")
 
 
+def guesses(run: Mapping) -> np.ndarray:
+    """What a run with the fields right and labels guessed, (N,), where there are two classes, 0 and 1.
+
+    Raises ValueError on other labels: of more classes, a wrong guess may be any of the others.
+    """
+    labels = np.asarray(run["labels"])
+    if not np.isin(labels, (0, 1)).all():
+        raise ValueError(
+            f"labels {np.unique(labels)[:5]} are not 0 and 1; a wrong guess cannot be told from them"
+        )
+    return np.where(correct(run) == 1, labels, 1 - labels)
+
+
+def macro_f1(run: Mapping) -> float:
+    """Mean of both classes' F1, percent, of a run as `guesses` wants it."""
+    from sklearn.metrics import f1_score  # as slow to import as all else here
+
+    return 100 * float(f1_score(run["labels"], guesses(run), average="macro"))
+
+
 def stale() -> list[str]:
     """One line for each results file that its script, settings or assets no longer fit; empty when all do."""
     complaints = []

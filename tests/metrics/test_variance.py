@@ -43,7 +43,7 @@ def test_the_rest_grows_with_the_unit_and_nothing_with_the_zero():
         np.testing.assert_allclose([b.estimate, b.low, b.high], 10 * np.array([a.estimate, a.low, a.high]))
 
 
-@pytest.mark.parametrize("deviations", [(2.0, 1.0, 1.0), (0.5, 3.0, 1.0)])
+@pytest.mark.parametrize("deviations", [(2.0, 1.0, 1.0), (0.5, 3.0, 1.0), (0.8, 0.8, 3.2)])
 def test_intervals_hold_the_truth_as_often_as_they_say(deviations):
     rng, n = np.random.default_rng(3), 1000
     tables = [made(rng, deviations, 8, 8) for _ in range(n)]

@@ -83,7 +83,9 @@ def test_ids_equal_the_library_s_on_all_sentences_of_the_course(gpt2, official, 
 
 
 @pytest.mark.assets
-def test_ids_equal_the_library_s_on_wordnet_the_bible_and_shakespeare(gpt2, official, books):
+def test_ids_equal_the_library_s_on_wordnet_the_bible_shakespeare_and_package_descriptions(
+    gpt2, official, books
+):
     assert [gpt2.encode(text) for text in books] == ids(official, books)
 
 

@@ -63,7 +63,9 @@ def test_ids_equal_the_library_s_on_all_sentences_of_the_course(bert, official, 
 
 
 @pytest.mark.assets
-def test_ids_equal_the_library_s_on_wordnet_the_bible_and_shakespeare(bert, official, books):
+def test_ids_equal_the_library_s_on_wordnet_the_bible_shakespeare_and_package_descriptions(
+    bert, official, books
+):
     assert [bert.encode(text) for text in books] == ids(official, books)
 
 

@@ -50,7 +50,7 @@ def seed_interval(values: Sequence[float], level: float = 0.95) -> Interval:
     1).
     """
     values = _vector(values, "values")
-    _require_level(level)
+    require_level(level)
     if len(values) < 2:
         raise ValueError("an interval over seeds needs at least 2 values, got 1; run more seeds")
     mean, error = values.mean(), values.std(ddof=1) / np.sqrt(len(values))
@@ -125,11 +125,11 @@ def statistic_bootstrap(
             f"arrays of lengths {[len(a) for a in arrays]}; give at least one, all of the same length"
         )
     for number, array in enumerate(arrays):
-        _require_finite(array, f"array {number}")
+        require_finite(array, f"array {number}")
     index, n_groups = _group_index(groups, len(arrays[0]))
     _require_resampling(n_resamples, level)
     estimate = float(statistic(*arrays))
-    _require_finite(np.array([estimate]), "the statistic of all items")
+    require_finite(np.array([estimate]), "the statistic of all items")
     by_group = np.argsort(index, kind="stable")
     members = np.split(by_group, np.cumsum(np.bincount(index, minlength=n_groups))[:-1])
     rng = np.random.default_rng(seed)
@@ -224,7 +224,7 @@ def seeds_and_groups_statistic(
     index, n_groups = _group_index(np.concatenate([np.asarray(g) for g in groups]), sum(map(len, groups)))
     of_seed = np.split(index, np.cumsum([len(g) for g in groups])[:-1])
     whole = np.array([f(np.ones(len(i))) for f, i in zip(statistics, of_seed, strict=True)])
-    _require_finite(whole, "the statistics of all items")
+    require_finite(whole, "the statistics of all items")
     rng, n_seeds = np.random.default_rng(seed), len(groups)
     values = np.full(n_resamples, np.nan)
     for r in range(n_resamples):
@@ -346,23 +346,23 @@ def _vector(values: Sequence[float], name: str) -> np.ndarray:
     array = np.asarray(values, dtype=np.float64)
     if array.ndim != 1 or not len(array):
         raise ValueError(f"{name} has shape {array.shape}; give one dimension with at least one number")
-    _require_finite(array, name)
+    require_finite(array, name)
     return array
 
 
-def _require_finite(array: np.ndarray, name: str) -> None:
+def require_finite(array: np.ndarray, name: str) -> None:
     if np.issubdtype(array.dtype, np.floating) and (bad := int(np.sum(~np.isfinite(array)))):
         raise ValueError(
             f"{name}: {bad} of {array.size} values are NaN or infinite; drop or repair them first"
         )
 
 
-def _require_level(level: float) -> None:
+def require_level(level: float) -> None:
     if not 0 < level < 1:
         raise ValueError(f"level={level} is outside 0…1; try 0.95")
 
 
 def _require_resampling(n_resamples: int, level: float) -> None:
-    _require_level(level)
+    require_level(level)
     if n_resamples < 100:
         raise ValueError(f"n_resamples={n_resamples} is too few for percentiles; try 2000")

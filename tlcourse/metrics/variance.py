@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tlcourse.metrics.intervals import Interval
+from tlcourse.metrics.intervals import Interval, require_finite, require_level
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,7 @@ def crossed_spread(
     outside (0, 1).
     """
     table = _table(scores)
-    if not 0 < level < 1:
-        raise ValueError(f"level={level} is outside 0…1; try 0.95")
+    require_level(level)
     R, C = table.shape
     row, column, mean = table.mean(1), table.mean(0), table.mean()
     rest = table - row[:, None] - column + mean
@@ -55,8 +54,5 @@ def _table(scores: Sequence[Sequence[float]]) -> np.ndarray:
     table = np.asarray(scores, dtype=np.float64)
     if table.ndim != 2 or min(table.shape) < 2:
         raise ValueError(f"scores have shape {table.shape}; give at least two rows and two columns")
-    if bad := int(np.sum(~np.isfinite(table))):
-        raise ValueError(
-            f"scores: {bad} of {table.size} values are NaN or infinite; drop or repair them first"
-        )
+    require_finite(table, "scores")
     return table

@@ -2,10 +2,11 @@
 
 make experiment NAME=transfer/seeds
 
-Five comparisons of the other studies, each with their functions and the rates that they chose, on fresh numbers: every
-draw of the data with every start. The data: what is drawn from a pool to learn from and, where the study draws it too,
-to test on. The start: the new weights at random, the order of batches and, of a network pretrained here for it, its
-own pretraining. In those studies one number is both; here they vary separately.
+Five cases of the other studies, each with their functions and the rates that they chose, on fresh numbers: every draw
+of the data with every start. The data: what is drawn from a pool to learn from and, where the study draws it too, to
+test on. The start: the new weights at random, the order of batches, dropout and, of a VGG or an autoencoder, its own
+pretraining. A zoo network and MiniLM are the same in all runs. In those studies one number is both data and start, but
+for distance's random start, which is one network; here they vary separately.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ BODY = {base.STUDY.name: results.load(base.STUDY.name).body for base in BASES}
 SETTINGS = {
     "bases": {base.STUDY.name: base.STUDY.recipe for base in BASES},
     "data": list(range(200, 210)),
-    "starts": list(range(300, 310)),
+    "starts": list(range(300, 320, 2)),  # autoencoders' random starts have the numbers between
     "noise": [0.4, 0.5],  # of image and sound: the middle of fusion's levels
     "images": {"target": "clothes", "source": "zoo-clothes-a"},
     "texts": {"target": "topics", "source": "minilm"},
@@ -94,8 +95,11 @@ def pretrained(data: int) -> Scores:
     train = PRETRAINING.drawn(name, n, data)
 
     def score(arm: str, start: int) -> float:
-        classes = int(train.labels.max()) + 1
-        model = PRETRAINING.started(network, arm, classes, start, body["rates"])
+        model = PRETRAINING.network(network, int(train.labels.max()) + 1, start)
+        if arm == "source":  # pretrained from this start, where the study has one for each of its seeds
+            origin = PRETRAINING.pretrained(network, "source", start, body["rates"][network]).state_dict()
+            origin = {k: v for k, v in origin.items() if not k.startswith("head.")}
+            model.load_state_dict(model.state_dict() | origin)
         length = PRETRAINING.SETTINGS["labels"][str(n)]
         PRETRAINING.run_fit(model, train, rate=best[f"{network} {arm} tuned"], seed=start, **length)
         return percent(PRETRAINING.right(PRETRAINING.outputs(model, test.images), test.labels))

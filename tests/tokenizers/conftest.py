@@ -26,7 +26,7 @@ def lines_of(name, pattern, encoding="utf-8"):
 
 @pytest.fixture(scope="session")
 def books():
-    """Every eighth line of WordNet's glosses, the Bible, Shakespeare, package descriptions; those that are in the cache."""
+    """Every eighth line of WordNet's glosses, Bible, Shakespeare, package descriptions; what is in the cache."""
     patterns = {"wordnet": "data.*", "king-james-bible": "*.txt", "shakespeare": "texts/*"}
     patterns |= {"debian-descriptions": "Translation-en"}
     here = [name for name in patterns if assets.present(name)]

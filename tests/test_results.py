@@ -172,8 +172,8 @@ def test_a_study_goes_on_from_its_results_file_in_a_fresh_clone(toy, monkeypatch
     monkeypatch.setattr(results, "WORK", tmp_path / "a third")
     assert toy.study.run(job, say=silent)["total"]["value"] == 6
     assert len(toy.calls.read_text().split()) == 4
-    other = {"double 1": (toy.module.double, {"number": 4})}
-    assert toy.study.run(other, say=silent)["double 1"]["value"] == 8
+    other = {"total": (toy.module.total, {"numbers": (3, 1)})}  # stored by that name, of other numbers
+    assert toy.study.run(other, say=silent)["total"]["value"] == 8
 
 
 def test_a_half_written_file_is_never_seen(toy, monkeypatch):

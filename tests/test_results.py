@@ -298,6 +298,12 @@ def test_difference_refuses_other_seeds():
         results.difference([run | {"seed": 0}, run | {"seed": 1}], [run | {"seed": 0}, run | {"seed": 2}])
 
 
+def test_the_study_of_seeds_used_the_rates_that_its_studies_hold_today():
+    for name, choices in results.load("transfer/seeds").body["used"].items():
+        body = results.load(name).body
+        assert choices and choices == {key: body[key] for key in choices}, name
+
+
 def test_every_stored_results_file_is_current():
     assert results.stale() == []
 

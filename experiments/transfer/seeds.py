@@ -148,7 +148,9 @@ def plan() -> dict:
 
 
 def main() -> None:
-    STUDY.write(STUDY.run(plan()))
+    of_choices = ("rates", "target_choices", "chosen")
+    used = {name: {key: body[key] for key in of_choices if key in body} for name, body in BODY.items()}
+    STUDY.write(STUDY.run(plan()), used=used)
 
 
 if __name__ == "__main__":
